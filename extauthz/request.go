@@ -1,0 +1,41 @@
+package extauthz
+
+import (
+	"time"
+
+	"github.com/mcpgate/mcpgate/extauthz/rpcbody"
+)
+
+// Caller is whom a verified access token speaks for. It is immutable and may
+// be shared between requests.
+type Caller struct {
+	// Issuer is the name of the registry's Issuer, not its URL.
+	Issuer string
+	// Subject and Client are the claims that Issuer.Claims point to; Client is
+	// empty when the token has none.
+	Subject, Client string
+	// TokenID is `jti`, empty when the token has none.
+	TokenID string
+	// Scopes and Groups are as they stand in the token, in its order.
+	Scopes, Groups []string
+	// ExpiresAt is `exp`.
+	ExpiresAt time.Time
+}
+
+// Request is one HTTP request to a server, read but not yet judged.
+type Request struct {
+	// Verb is POST, GET or DELETE.
+	Verb string
+	// Message is the body of a POST, nil otherwise.
+	Message *rpcbody.Message
+	// Mirrored are the headers that repeat parts of the body.
+	Mirrored Mirrored
+	// Resume is true for a GET with Last-Event-ID.
+	Resume bool
+}
+
+// Mirrored are the headers of MCP 2026-07-28 that repeat parts of the body,
+// as they arrived: each present at most once.
+type Mirrored struct {
+	Method, Name, Version rpcbody.Field
+}

@@ -1,0 +1,47 @@
+package rpcbody
+
+// Kind says which of the three JSON-RPC 2.0 messages a body is.
+type Kind uint8
+
+// The kinds of message. The zero Kind is none of them.
+const (
+	Request Kind = iota + 1
+	Notification
+	Response
+)
+
+// Message is what the gateway needs to know of one MCP message. Its strings
+// may share the memory of the body they were read from: the body must not
+// change while the Message is in use.
+type Message struct {
+	Kind Kind
+	// Method is empty for a Response.
+	Method string
+	// ID is the raw JSON text of `id`: a string or an integer; empty for a
+	// Notification.
+	ID string
+
+	// Name, URI and TaskID are params.name, params.uri and params.taskId.
+	Name, URI, TaskID Field
+	// Ref is params.ref of completion/complete.
+	Ref Ref
+	// Version is params.protocolVersion of initialize.
+	Version Field
+	// MetaVersion is params._meta["io.modelcontextprotocol/protocolVersion"],
+	// which marks a message of the modern era (2026-07-28 and later).
+	MetaVersion Field
+	// Resources and TaskIDs are params.notifications.resourceSubscriptions and
+	// .taskIds of subscriptions/listen.
+	Resources, TaskIDs []string
+}
+
+// Field is a string member that may be absent.
+type Field struct {
+	Value   string
+	Present bool
+}
+
+// Ref is params.ref of completion/complete.
+type Ref struct {
+	Type, Name, URI Field
+}
