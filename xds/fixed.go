@@ -1,0 +1,69 @@
+package xds
+
+import (
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// MetadataPath starts the paths of the protected-resource metadata documents
+// (RFC 9728 section 3).
+const MetadataPath = "/.well-known/oauth-protected-resource"
+
+// webTimeout bounds one answer of the program's own HTTP service.
+const webTimeout = 5 * time.Second
+
+// FixedScopes are the scoped routes beside the servers': ".well-known", then
+// "healthz". They lead to the program's own HTTP service without asking
+// ext_authz. Healthz comes last because it must be sent last: whoever gets an
+// answer from it gets one from every server.
+func FixedScopes(rev uint64, cfg Config) ([]*routev3.ScopedRouteConfiguration, error) {
+	hosts, err := cfg.hosts()
+	if err != nil {
+		return nil, err
+	}
+	open, err := pack(&extauthzv3.ExtAuthzPerRoute{Override: &extauthzv3.ExtAuthzPerRoute_Disabled{Disabled: true}})
+	if err != nil {
+		return nil, err
+	}
+	fixed := func(key string, match *routev3.RouteMatch) *routev3.ScopedRouteConfiguration {
+		md := routeMetadata(key, 0, &rev)
+		// No server: nothing may be decided about these routes.
+		delete(md.FilterMetadata[MetadataNamespace].Fields, "server")
+		delete(md.FilterMetadata[MetadataNamespace].Fields, "generation")
+		return scope(key, &routev3.VirtualHost{
+			Name:    key,
+			Domains: hosts,
+			Routes: []*routev3.Route{{
+				Name:     RouteWeb,
+				Match:    match,
+				Metadata: md,
+				Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+					ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: ClusterWeb},
+					Timeout:          duration(webTimeout),
+				}},
+				TypedPerFilterConfig: map[string]*anypb.Any{filterExtAuthz: open},
+			}},
+		})
+	}
+
+	wellKnown := fixed(ScopeWellKnown, &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: MetadataPath}})
+	// Any page may read the metadata; it is public.
+	wellKnown.RouteConfiguration.VirtualHosts[0].Routes[0].ResponseHeadersToAdd = []*corev3.HeaderValueOption{
+		header("access-control-allow-origin", "*", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+	}
+	healthz := fixed(ScopeHealthz, &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: "/" + ScopeHealthz}})
+	return []*routev3.ScopedRouteConfiguration{wellKnown, healthz}, nil
+}
+
+// header is one header to add. Value is a formatter: it must have no percent
+// sign that is not meant.
+func header(key, value string, action corev3.HeaderValueOption_HeaderAppendAction) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: key, Value: value},
+		AppendAction: action,
+	}
+}
