@@ -13,12 +13,15 @@ const (
 // Message is what the gateway needs to know of one MCP message. Its strings
 // may share the memory of the body they were read from: the body must not
 // change while the Message is in use.
+//
+// The members of params are read whatever the method is; which of them is the
+// target is for package extauthz to say.
 type Message struct {
 	Kind Kind
 	// Method is empty for a Response.
 	Method string
 	// ID is the raw JSON text of `id`: a string or an integer; empty for a
-	// Notification.
+	// Notification; "null" for an error Response to an unknown request.
 	ID string
 
 	// Name, URI and TaskID are params.name, params.uri and params.taskId.
@@ -31,7 +34,8 @@ type Message struct {
 	// which marks a message of the modern era (2026-07-28 and later).
 	MetaVersion Field
 	// Resources and TaskIDs are params.notifications.resourceSubscriptions and
-	// .taskIds of subscriptions/listen.
+	// .taskIds of subscriptions/listen. Read reuses the memory of the slices
+	// for the next message read into the same Message.
 	Resources, TaskIDs []string
 }
 
