@@ -1,9 +1,6 @@
 package registry
 
-import (
-	"maps"
-	"slices"
-)
+import "slices"
 
 // Clone implements Resource.
 func (s *Server) Clone() Resource {
@@ -79,55 +76,3 @@ func clonePaths(paths []ClaimPath) []ClaimPath {
 	}
 	return c
 }
-
-// References implements Resource: the Issuers and baseline Scopes named.
-func (s *Server) References() []Key {
-	var refs keySet
-	refs.add(KindIssuer, s.Access.Issuers...)
-	refs.add(KindScope, s.Access.BaselineScopes...)
-	return refs.sorted()
-}
-
-// References implements Resource: an Issuer refers to nothing.
-func (i *Issuer) References() []Key { return nil }
-
-// References implements Resource: the Scopes included and the Servers named.
-func (s *Scope) References() []Key {
-	var refs keySet
-	refs.add(KindScope, s.Includes...)
-	for _, r := range s.Rules {
-		for _, name := range r.Servers {
-			if name != AnyServer {
-				refs.add(KindServer, name)
-			}
-		}
-	}
-	return refs.sorted()
-}
-
-// References implements Resource: the Issuer, if any, and the Scopes given.
-func (g *Group) References() []Key {
-	var refs keySet
-	if g.Issuer != "" {
-		refs.add(KindIssuer, g.Issuer)
-	}
-	refs.add(KindScope, g.Scopes...)
-	return refs.sorted()
-}
-
-// References implements Resource: a SessionKey refers to nothing.
-func (k *SessionKey) References() []Key { return nil }
-
-// keySet collects keys; its zero value is empty.
-type keySet map[Key]struct{}
-
-func (s *keySet) add(kind Kind, names ...string) {
-	if *s == nil {
-		*s = make(keySet)
-	}
-	for _, n := range names {
-		(*s)[Key{kind, n}] = struct{}{}
-	}
-}
-
-func (s keySet) sorted() []Key { return slices.SortedFunc(maps.Keys(s), Key.Compare) }
