@@ -12,6 +12,8 @@ type Decision struct {
 	// of scopes that would allow the operation together with what the caller
 	// has, in stable order. Of a missing or invalid token: the baseline.
 	Scopes []string
+	// Data is the raw JSON of `data` of the JSON-RPC error, empty for none.
+	Data string
 	// Grant is, for an allow, the scope that grants the operation.
 	Grant string
 	// Reply says what the reply needs; meaningful for an allow only.
