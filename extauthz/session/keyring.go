@@ -104,46 +104,47 @@ func (k *Keyring) Unwrap(o Owner, bound string) (id string, err error) {
 	if len(bound) > maxBound {
 		return "", ErrUnknown
 	}
-	parts := strings.Split(bound, ".")
-	if len(parts) != 4 || parts[0] != version {
+	ver, rest, _ := strings.Cut(bound, ".")
+	keyID, rest, _ := strings.Cut(rest, ".")
+	// A fourth point would be in the MAC, where it does not decode.
+	encodedID, encodedMAC, _ := strings.Cut(rest, ".")
+	secret, ok := k.keys.Load().byID[keyID]
+	if ver != version || !ok {
 		return "", ErrUnknown
 	}
-	secret, ok := k.keys.Load().byID[parts[1]]
-	if !ok {
+	raw, ok := decode(encodedID)
+	if !ok || !validID(raw) {
 		return "", ErrUnknown
 	}
-	raw, ok := decode(parts[2])
-	if !ok || !validID(string(raw)) {
+	mac, ok := decode(encodedMAC)
+	if !ok || !hmac.Equal([]byte(mac), sum(secret, o, raw)) {
 		return "", ErrUnknown
 	}
-	mac, ok := decode(parts[3])
-	if !ok || !hmac.Equal(mac, sum(secret, o, string(raw))) {
-		return "", ErrUnknown
-	}
-	return string(raw), nil
+	return raw, nil
 }
 
 // decode reads base64url without padding, in its one canonical form: otherwise
 // several texts would stand for the same id.
-func decode(s string) ([]byte, bool) {
+func decode(s string) (string, bool) {
 	// The decoder skips line breaks.
 	if strings.ContainsAny(s, "\r\n") {
-		return nil, false
+		return "", false
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	return b, err == nil
+	return string(b), err == nil
 }
 
 // sum is the MAC. The length before each field makes it impossible to move the
 // border between two of them.
 func sum(secret []byte, o Owner, id string) []byte {
-	h := hmac.New(sha256.New, secret)
-	var length [8]byte
+	var buf [512]byte
+	input := buf[:0]
 	for _, f := range [...]string{version, o.Issuer, o.Subject, o.Client, o.Server, id} {
-		binary.BigEndian.PutUint64(length[:], uint64(len(f)))
-		h.Write(length[:])
-		h.Write([]byte(f))
+		input = binary.BigEndian.AppendUint64(input, uint64(len(f)))
+		input = append(input, f...)
 	}
+	h := hmac.New(sha256.New, secret)
+	h.Write(input)
 	return h.Sum(nil)[:macSize]
 }
 
