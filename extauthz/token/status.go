@@ -1,0 +1,53 @@
+package token
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// IssuerStatus is the state of one issuer's keys, for the operator.
+type IssuerStatus struct {
+	Name string
+	// URL is the issuer, JWKSURI its configured key set, empty when it is
+	// discovered.
+	URL, JWKSURI string
+	// Usable: tokens can be verified now.
+	Usable bool
+	// Keys is the number of usable keys, Skipped why others are not.
+	Keys    int
+	Skipped []string
+	// KeyAge is the time since the issuer last confirmed the keys; zero when
+	// there are none.
+	KeyAge time.Duration
+	// LastError is why the last fetch failed, empty when it did not.
+	LastError string
+}
+
+// Status is the state of every issuer, in the order of their names.
+func (v *Verifier) Status() []IssuerStatus {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	list := make([]IssuerStatus, 0, len(v.byName))
+	for _, i := range v.byName {
+		list = append(list, i.status(v.now()))
+	}
+	slices.SortFunc(list, func(a, b IssuerStatus) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+func (i *issuer) status(now time.Time) IssuerStatus {
+	s := IssuerStatus{Name: i.name, URL: i.url, JWKSURI: i.source.jwksURI}
+	if p := i.source.published.Load(); p != nil {
+		s.Usable = i.source.fresh(p, now)
+		s.Keys = len(p.keys.keys)
+		s.Skipped = slices.Clone(p.keys.skipped)
+		s.KeyAge = now.Sub(p.at)
+	}
+	i.source.mu.Lock()
+	defer i.source.mu.Unlock()
+	if i.source.lastErr != nil {
+		s.LastError = i.source.lastErr.Error()
+	}
+	return s
+}
