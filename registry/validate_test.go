@@ -81,7 +81,9 @@ func TestValidateServer(t *testing.T) {
 	for _, h := range []string{"Host", "content-length", "Transfer-Encoding", "connection", "TE", "Cookie", "Mcp-Session-Id", "mcp-method", "X-Mcpgate-Subject", "x-envoy-foo", "X-Forwarded-For", "X-Request-Id", "Origin", "Content-Type", ":path", "a b", "a:b", "a\r\nb", "ä"} {
 		check(fmt.Sprintf("credential header %q is refused", h), func(s *registry.Server) { s.Upstream.Credential.Header = h }, "upstream.credential.header")
 	}
-	check("credential header X-API-Key is accepted", func(s *registry.Server) { s.Upstream.Credential = &registry.Credential{Header: "X-API-Key", Secret: "file:/run/key"} })
+	check("credential header X-API-Key is accepted", func(s *registry.Server) {
+		s.Upstream.Credential = &registry.Credential{Header: "X-API-Key", Secret: "file:/run/key"}
+	})
 	check("scheme with a space", func(s *registry.Server) { s.Upstream.Credential.Scheme = "Bearer " }, "upstream.credential.scheme")
 	check("token and credential in one header", func(s *registry.Server) { s.Upstream.ForwardClientToken = true }, "upstream.forwardClientToken")
 	check("tls without https", func(s *registry.Server) { s.Upstream.URL = "http://h" }, "upstream.tls")
