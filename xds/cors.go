@@ -12,12 +12,10 @@ import (
 // exposedHeaders are the response headers a page may read.
 const exposedHeaders = "WWW-Authenticate, Mcp-Session-Id, Retry-After"
 
-// allowedHeaders are the request headers a page may send. The "*" stands for
-// the Mcp-Param-* headers, whose names are the tools' own; it covers requests
-// without credentials (cookies), which are the only ones allowed here, and all
-// names but Authorization, which therefore must be listed (Fetch standard,
-// "CORS non-wildcard request-header name").
-const allowedHeaders = "authorization, content-type, accept, mcp-protocol-version, mcp-method, mcp-name, mcp-session-id, last-event-id, *"
+// allowedHeaders are the request headers a page may send, as a preflight that
+// asks for none sees them; one that asks gets what it asked for, since the
+// Mcp-Param-* headers have the tools' own names (see headerMutations).
+const allowedHeaders = "authorization, content-type, accept, mcp-protocol-version, mcp-method, mcp-name, mcp-session-id, last-event-id"
 
 // corsPolicy lets the allowed origins read every answer. It does not keep
 // others from sending requests; the authorization service does.

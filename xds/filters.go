@@ -37,17 +37,22 @@ func httpFilters(cfg Config) ([]*hcmv3.HttpFilter, error) {
 	if err != nil {
 		return nil, err
 	}
+	refusals, err := upstreamRefusals()
+	if err != nil {
+		return nil, err
+	}
 	list := []struct {
 		name   string
 		config proto.Message
 	}{
 		{filterCORS, &corsv3.Cors{}},
-		{filterHeaderMutation, noTrailers()},
+		{filterHeaderMutation, headerMutations()},
 		// Before ext_authz: without it the last HTTP/2 frame may show
 		// ext_authz a truncated body.
 		{filterBuffer, &bufferv3.Buffer{MaxRequestBytes: wrapperspb.UInt32(limit)}},
 		{filterExtAuthz, extAuthz(limit, timeout)},
 		{filterExtProc, extProc()},
+		{filterCustomResponse, refusals},
 		// Otherwise the upstream learns the public path.
 		{filterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}},
 	}
@@ -62,15 +67,25 @@ func httpFilters(cfg Config) ([]*hcmv3.HttpFilter, error) {
 	return out, nil
 }
 
-// noTrailers removes all request trailers: ext_authz never sees them, an
-// HTTP/2 upstream would.
-func noTrailers() *headermutationv3.HeaderMutation {
+// headerMutations removes all request trailers: ext_authz never sees them, an
+// HTTP/2 upstream would. In replies it completes the cors filter, which does
+// not say that an answer depends on the origin, and cannot allow the headers
+// of tools by their names: an allowed origin's preflight gets those it asked
+// for.
+func headerMutations() *headermutationv3.HeaderMutation {
+	set := func(h *corev3.HeaderValueOption) *mutationv3.HeaderMutation {
+		return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: h}}
+	}
 	return &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
 		RequestTrailersMutations: []*mutationv3.HeaderMutation{{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
 			RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
 				MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: ".*"}},
 			}},
 		}}},
+		ResponseMutations: []*mutationv3.HeaderMutation{
+			set(header("vary", "Origin", corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD)),
+			set(header("access-control-allow-headers", "%REQ(ACCESS-CONTROL-REQUEST-HEADERS)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS)),
+		},
 	}}
 }
 

@@ -1,11 +1,13 @@
 package xds
 
 import (
+	"net/http"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -50,13 +52,45 @@ func FixedScopes(rev uint64, cfg Config) ([]*routev3.ScopedRouteConfiguration, e
 		})
 	}
 
-	wellKnown := fixed(ScopeWellKnown, &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: MetadataPath}})
+	wellKnown := fixed(ScopeWellKnown, metadataMatch())
 	// Any page may read the metadata; it is public.
-	wellKnown.RouteConfiguration.VirtualHosts[0].Routes[0].ResponseHeadersToAdd = []*corev3.HeaderValueOption{
-		header("access-control-allow-origin", "*", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
-	}
+	anyOrigin := header("access-control-allow-origin", "*", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
+	host := wellKnown.RouteConfiguration.VirtualHosts[0]
+	host.Routes[0].ResponseHeadersToAdd = []*corev3.HeaderValueOption{anyOrigin}
+	host.Routes = append([]*routev3.Route{preflight(anyOrigin, open)}, host.Routes...)
 	healthz := fixed(ScopeHealthz, &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: "/" + ScopeHealthz}})
 	return []*routev3.ScopedRouteConfiguration{wellKnown, healthz}, nil
+}
+
+// metadataMatch is every path of the metadata documents.
+func metadataMatch() *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: MetadataPath}}
+}
+
+// preflight answers a page that asks whether it may send MCP-Protocol-Version
+// with its request for the metadata. The cors filter would name the origin
+// where "*" is wanted.
+func preflight(anyOrigin *corev3.HeaderValueOption, open *anypb.Any) *routev3.Route {
+	match := metadataMatch()
+	match.Headers = []*routev3.HeaderMatcher{{
+		Name: ":method",
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "OPTIONS"},
+		}},
+	}}
+	const set = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
+	return &routev3.Route{
+		Name:   RoutePreflight,
+		Match:  match,
+		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: http.StatusNoContent}},
+		ResponseHeadersToAdd: []*corev3.HeaderValueOption{
+			anyOrigin,
+			header("access-control-allow-methods", "GET, HEAD, OPTIONS", set),
+			header("access-control-allow-headers", "authorization, content-type, accept, mcp-protocol-version, *", set),
+			header("access-control-max-age", "600", set),
+		},
+		TypedPerFilterConfig: map[string]*anypb.Any{filterExtAuthz: open},
+	}
 }
 
 // header is one header to add. Value is a formatter: it must have no percent

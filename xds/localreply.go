@@ -44,6 +44,8 @@ func localReplies() (*hcmv3.LocalReplyConfig, error) {
 		"response.code_details == '" + DetailsFilter + "'",
 		"xds.route_name == '" + RouteNoDecision + "' && response.code_details in ['no_healthy_upstream', 'cluster_not_found']",
 		"response.code_details.startsWith('ext_proc')",
+		// upstreamRefusals gives its replies no details.
+		"response.code_details == '' && xds.route_name in ['" + RoutePlain + "', '" + RouteInspect + "']",
 	} {
 		f, err := celFilter(expression)
 		if err != nil {
@@ -59,6 +61,7 @@ func localReplies() (*hcmv3.LocalReplyConfig, error) {
 		// The reply filter's refusals go past the cors filter.
 		{when: cel[2], cors: true},
 		{when: cel[3], status: unavailable, cors: true, retry: true, code: rpcInternal, text: "no authorization decision for this server"},
+		{when: cel[5], status: gone, cors: true, code: rpcInternal, text: "MCP server refused the gateway"},
 		{when: flags("NR"), cors: true, code: rpcNotFound, text: "no such MCP server"},
 		{when: status(accesslogv3.ComparisonFilter_EQ, 413, "unused.a"), cors: true, code: rpcInvalidRequest, text: "request body too large"},
 		{when: cel[4], status: gone, cors: true, code: rpcInternal, text: "reply filter unavailable"},

@@ -45,8 +45,10 @@ const (
 	RouteInspectForward = "inspect-forward"
 	RoutePlainForward   = "plain-forward"
 	RouteNoDecision     = "no-decision"
-	// RouteWeb is the route of the fixed scopes.
-	RouteWeb = "web"
+	// RouteWeb is the route of the fixed scopes, RoutePreflight that of a
+	// browser's question before it reads the metadata.
+	RouteWeb       = "web"
+	RoutePreflight = "preflight"
 )
 
 // Names of the fixed scopes.
@@ -69,6 +71,7 @@ const (
 	filterBuffer         = "envoy.filters.http.buffer"
 	filterExtAuthz       = "envoy.filters.http.ext_authz"
 	filterExtProc        = "envoy.filters.http.ext_proc"
+	filterCustomResponse = "envoy.filters.http.custom_response"
 	filterRouter         = "envoy.filters.http.router"
 	filterHCM            = "envoy.filters.network.http_connection_manager"
 	socketTLS            = "envoy.transport_sockets.tls"
