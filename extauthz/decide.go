@@ -62,7 +62,7 @@ func (s *ServerPolicy) decideStream(r *Request, c *Caller) Decision {
 	case v&Modern != 0:
 		return deny(RuleVerbModern, fmt.Sprintf("%s in protocol version %s", r.Verb, v))
 	case r.Mirrored.Method.Present || r.Mirrored.Name.Present:
-		return deny(RuleMirrorMismatch, "Mcp-Method or Mcp-Name without a body")
+		return deny(RuleMirrorMismatch, r.describeMirrored())
 	}
 	reply := Plain
 	if r.Verb == verbGet && r.Resume {
@@ -80,7 +80,7 @@ func (s *ServerPolicy) decideMessage(r *Request, c *Caller) Decision {
 	modern := v&Modern != 0
 	if m.Kind == rpcbody.Response {
 		if r.Mirrored.Method.Present || r.Mirrored.Name.Present {
-			return deny(RuleMirrorMismatch, "Mcp-Method or Mcp-Name beside a response")
+			return deny(RuleMirrorMismatch, r.describeMirrored())
 		}
 		return s.permit(c, Plain, operation{kind: onServer})
 	}
@@ -89,7 +89,7 @@ func (s *ServerPolicy) decideMessage(r *Request, c *Caller) Decision {
 		meth = Method{Name: m.Method, Versions: allVersions, Grant: GrantMethods, Notification: m.Kind == rpcbody.Notification}
 	}
 	if refused := r.mirrors(meth, modern); refused != "" {
-		return deny(refused, fmt.Sprintf("Mcp-Method or Mcp-Name against %q", m.Method))
+		return deny(refused, r.describeMirrored())
 	}
 	if meth.Versions&v == 0 {
 		return r.methodUnknown(modern, fmt.Sprintf("method %q is not in protocol version %s", m.Method, v))
@@ -227,14 +227,19 @@ func (r *Request) methodUnknown(modern bool, reason string) Decision {
 // refuseVersion refuses the versions stated, with the data that the
 // specification wants in an UnsupportedProtocolVersion error.
 func (r *Request) refuseVersion(rule Rule) Decision {
-	d := deny(rule, fmt.Sprintf("MCP-Protocol-Version %q", r.Mirrored.Version.Value))
+	d := deny(rule, r.describeVersion())
 	if rule != RuleVersionUnsupported {
 		return d
+	}
+	supported := allVersions
+	if _, known := ParseVersion(r.Mirrored.Version.Value); known {
+		// A legacy version in _meta, where only modern ones can be.
+		supported = Modern
 	}
 	data, err := json.Marshal(struct {
 		Supported []string `json:"supported"`
 		Requested string   `json:"requested"`
-	}{allVersions.Names(), r.Mirrored.Version.Value})
+	}{supported.Names(), r.Mirrored.Version.Value})
 	if err == nil {
 		d.Data = string(data)
 	}

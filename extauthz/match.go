@@ -90,7 +90,9 @@ func hasPrefix(s, prefix string) bool { return len(s) >= len(prefix) && s[:len(p
 
 // rule is one compiled registry.Rule, shared by all servers that it names.
 type rule struct {
-	source                    *registry.Rule
+	source *registry.Rule
+	// index is that of the rule in its scope.
+	index                     int
 	tools, prompts, resources matcher
 	// methods is sorted and holds only what the table of methods leaves to it.
 	methods []string
@@ -166,6 +168,7 @@ func compileScope(s *registry.Scope) *scope {
 	named := make(map[string][]*rule)
 	for i := range s.Rules {
 		r := compileRule(&s.Rules[i])
+		r.index = i
 		for _, m := range []*matcher{&r.tools, &r.prompts, &r.resources} {
 			if m.any {
 				c.weight[1]++

@@ -2,6 +2,8 @@ package extauthz
 
 import (
 	"encoding/base64"
+	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -118,4 +120,32 @@ func repeatsName(h rpcbody.Field, meth Method, m *rpcbody.Message) bool {
 	case TargetSubscriptions:
 	}
 	return false
+}
+
+// describeMirrored names the headers and the method for the operator.
+func (r *Request) describeMirrored() string {
+	method := "no message"
+	switch m := r.Message; {
+	case m != nil && m.Kind == rpcbody.Response:
+		method = "a response"
+	case m != nil:
+		method = fmt.Sprintf("method %q", m.Method)
+	}
+	return fmt.Sprintf("Mcp-Method %s, Mcp-Name %s, %s", quote(r.Mirrored.Method), quote(r.Mirrored.Name), method)
+}
+
+// describeVersion names the versions stated for the operator.
+func (r *Request) describeVersion() string {
+	var meta rpcbody.Field
+	if r.Message != nil {
+		meta = r.Message.MetaVersion
+	}
+	return fmt.Sprintf("MCP-Protocol-Version %s, _meta %s", quote(r.Mirrored.Version), quote(meta))
+}
+
+func quote(f rpcbody.Field) string {
+	if !f.Present {
+		return "absent"
+	}
+	return strconv.Quote(f.Value)
 }
