@@ -13,6 +13,6 @@
 // package check.
 //
 // Read is safe for concurrent use. Time is linear in the body, whatever is in
-// it; memory is at most some ten times the body for a body made of member
+// it; memory is at most some fifteen times the body for a body made of member
 // names alone, and none for an ordinary one.
 package rpcbody

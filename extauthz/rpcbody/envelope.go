@@ -198,7 +198,7 @@ func (s *scanner) id(i int) int {
 	if i >= len(b) {
 		return s.fail(RuleTruncated, i)
 	}
-	end := i
+	var end int
 	switch c := b[i]; {
 	case c == '"':
 		start, quote, escaped := s.quoted(i, RuleID)
@@ -210,7 +210,7 @@ func (s *scanner) id(i int) int {
 		}
 		end = quote + 1
 	case c == 'n':
-		if end = s.literal(i, "null"); end < 0 {
+		if end = s.literal(i, "null", nullTail); end < 0 {
 			return -1
 		}
 		s.hasID = true

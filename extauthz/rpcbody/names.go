@@ -15,6 +15,9 @@ const (
 	keptNames   = 4 << 10
 	keptSlots   = 16 << 10
 	keptScratch = 64 << 10
+
+	// long marks the fingerprint of a name that is longer than it.
+	long = 1 << 63
 )
 
 // nameStack holds the names of the members of all objects that are open, to
@@ -39,7 +42,7 @@ type nameStack struct {
 }
 
 // memberName is where a name is: in the body, or, when negative, in scratch at
-// the complement.
+// the complement. MaxBytes is far below 2^31.
 type memberName struct {
 	mark  uint64
 	at, n int32
@@ -96,15 +99,14 @@ func (t *nameStack) unescape(raw []byte) []byte {
 
 // add adds a name to the innermost object o and reports whether it is new
 // there. The name is at start of body, or the last of scratch when unescaped.
-func (t *nameStack) add(o *openObject, body []byte, start int, name []byte, unescaped bool) bool {
+func (t *nameStack) add(o *openObject, body []byte, start int, name []byte, mark uint64, unescaped bool) bool {
 	if unescaped {
 		start = ^(len(t.scratch) - len(name))
 	}
-	mark := fingerprint(name)
 	switch count := len(t.names) - o.base; {
 	case count < linearNames:
 		for _, other := range t.names[o.base:] {
-			if other.mark == mark && bytes.Equal(t.bytes(body, other), name) {
+			if other.mark == mark && (mark&long == 0 || bytes.Equal(t.bytes(body, other), name)) {
 				return false
 			}
 		}
@@ -121,7 +123,7 @@ func (t *nameStack) add(o *openObject, body []byte, start int, name []byte, unes
 			return false
 		}
 	}
-	t.names = append(t.names, memberName{mark: mark, at: int32(start), n: int32(len(name))}) //nolint:gosec // G115: MaxBytes is below 2^31
+	t.names = append(t.names, memberName{mark: mark, at: int32(start), n: int32(len(name))})
 	return true
 }
 
@@ -145,7 +147,7 @@ func (t *nameStack) insert(body, name []byte) bool {
 	for i := hash & mask; ; i = (i + 1) & mask {
 		slot := t.slots[i]
 		if slot.at == 0 {
-			t.slots[i] = nameSlot{tag: tag, at: int32(o.base + o.n + 1)} //nolint:gosec // G115: there are fewer names than bytes
+			t.slots[i] = nameSlot{tag: tag, at: int32(o.base + o.n + 1)}
 			t.used++
 			o.n++
 			return true
@@ -184,23 +186,22 @@ func (t *nameStack) rebuild(body []byte) {
 			for t.slots[i].at != 0 {
 				i = (i + 1) & mask
 			}
-			t.slots[i] = nameSlot{tag: uint32(hash >> 32), at: int32(at + 1)} //nolint:gosec // G115: there are fewer names than bytes
+			t.slots[i] = nameSlot{tag: uint32(hash >> 32), at: int32(at + 1)}
 		}
 	}
 }
 
-// fingerprint tells most names of an object apart without a look at them.
+// fingerprint tells most names of an object apart without a look at them. It
+// is the name itself when that has fewer than eight bytes; then long is not set.
 func fingerprint(name []byte) uint64 {
 	n := len(name)
-	switch {
-	case n >= 8:
+	if n >= 8 {
 		head, tail := binary.LittleEndian.Uint64(name), binary.LittleEndian.Uint64(name[n-8:])
-		return head*0x9E3779B97F4A7C15 ^ tail ^ uint64(n)
-	case n >= 4:
-		head, tail := binary.LittleEndian.Uint32(name), binary.LittleEndian.Uint32(name[n-4:])
-		return uint64(head)<<32 | uint64(tail)
-	case n > 0:
-		return uint64(n)<<24 | uint64(name[0])<<16 | uint64(name[n/2])<<8 | uint64(name[n-1])
+		return (head*0x9E3779B97F4A7C15 ^ tail ^ uint64(n)) | long
 	}
-	return 0
+	mark := uint64(n) << 56
+	for i, c := range name {
+		mark |= uint64(c) << (8 * i)
+	}
+	return mark
 }

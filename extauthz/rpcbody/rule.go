@@ -50,8 +50,8 @@ const (
 
 	// RuleDuplicate: a member name twice in one object, compared unescaped.
 	RuleDuplicate = "body-duplicate"
-	// RuleNameFold: a name that is not a member we read but becomes one when
-	// case is folded.
+	// RuleNameFold: a name that is not a member we read but becomes one for a
+	// reader that ignores case, underscores or dashes: Name, task_id.
 	RuleNameFold = "body-name-fold"
 	// RuleNameControl: a control character in a name beside members we read.
 	RuleNameControl = "body-name-control"

@@ -1,5 +1,14 @@
 package rpcbody
 
+import "encoding/binary"
+
+// The last four letters of the literals, as a little-endian number.
+const (
+	trueTail  = 't' | 'r'<<8 | 'u'<<16 | 'e'<<24
+	falseTail = 'a' | 'l'<<8 | 's'<<16 | 'e'<<24
+	nullTail  = 'n' | 'u'<<8 | 'l'<<16 | 'l'<<24
+)
+
 // scanner is the state of one reading. Its methods take the index at which to
 // read and return the index behind what they have read, or a negative number
 // when a rule is broken; rule and at then say which and where.
@@ -77,11 +86,11 @@ func (s *scanner) value(i, depth int) int {
 	case '[':
 		return s.array(i+1, depth+1)
 	case 't':
-		return s.literal(i, "true")
+		return s.literal(i, "true", trueTail)
 	case 'f':
-		return s.literal(i, "false")
+		return s.literal(i, "false", falseTail)
 	case 'n':
-		return s.literal(i, "null")
+		return s.literal(i, "null", nullTail)
 	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 		return s.number(i)
 	case '+', '.':
@@ -111,15 +120,21 @@ func (s *scanner) object(i, depth int, visit visitor) int {
 			return s.notName(i)
 		}
 		start := i + 1
-		end, escaped := s.str(start)
-		if end < 0 {
-			return -1
+		end, mark := short(b, start)
+		escaped := false
+		var name []byte
+		if end >= 0 {
+			name = b[start:end]
+		} else {
+			if end, escaped = s.str(start); end < 0 {
+				return -1
+			}
+			if name = b[start:end]; escaped {
+				name = s.names.unescape(name)
+			}
+			mark = fingerprint(name)
 		}
-		name := b[start:end]
-		if escaped {
-			name = s.names.unescape(name)
-		}
-		if !s.names.add(&f, b, start, name, escaped) {
+		if !s.names.add(&f, b, start, name, mark, escaped) {
 			if depth == 1 && string(name) == "id" {
 				s.replyID = "" // which of the two is not known
 			}
@@ -194,12 +209,15 @@ func (s *scanner) array(i, depth int) int {
 }
 
 // literal reads the word at i, whose first letter is right.
-func (s *scanner) literal(i int, word string) int {
+func (s *scanner) literal(i int, word string, tail uint32) int {
 	b := s.body
-	if end := i + len(word); end <= len(b) && string(b[i:end]) == word && (end == len(b) || !isWord(b[end])) {
+	end := i + len(word)
+	// The last four letters tell: the first one is right already.
+	if end < len(b) && binary.LittleEndian.Uint32(b[end-4:]) == tail && !isWord(b[end]) {
 		return end
 	}
-	if rest := b[i:]; len(rest) < len(word) && string(rest) == word[:len(rest)] {
+	// A literal is never the end of a message.
+	if rest := b[i:]; len(rest) <= len(word) && string(rest) == word[:len(rest)] {
 		return s.fail(RuleTruncated, len(b))
 	}
 	return s.fail(RuleLiteral, i)

@@ -11,18 +11,11 @@ import (
 // str skips the string whose content begins at i. It returns the index of the
 // closing quote and whether there are escapes before it.
 func (s *scanner) str(i int) (quote int, escaped bool) {
-	const (
-		ones  = 0x0101010101010101
-		highs = ones << 7
-	)
 	b := s.body
 	for {
-		// Eight bytes at a time up to the first that needs a look. A bit of
-		// highs is set for a byte above 0x7F, below 0x20, or equal to a quote
-		// or backslash; a borrow can set it falsely only above a true one.
+		// Eight bytes at a time up to the first that needs a look.
 		for len(b)-i >= 8 {
-			w := binary.LittleEndian.Uint64(b[i:])
-			hit := (w | (w - ones*0x20) | ((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones)) & highs
+			hit := special(binary.LittleEndian.Uint64(b[i:]))
 			if hit != 0 {
 				i += bits.TrailingZeros64(hit) >> 3
 				break
@@ -32,29 +25,68 @@ func (s *scanner) str(i int) (quote int, escaped bool) {
 		if i >= len(b) {
 			return s.fail(RuleTruncated, i), false
 		}
-		switch c := b[i]; {
-		case c == '"':
+		if c := b[i]; c == '"' {
 			return i, escaped
-		case c == '\\':
-			escaped = true
-			if i = s.escape(i); i < 0 {
-				return -1, false
-			}
-		case c >= utf8.RuneSelf:
-			if i = s.rune(i); i < 0 {
-				return -1, false
-			}
-		case c < ' ':
+		} else if c < ' ' {
 			return s.fail(RuleControl, i), false
-		default: // among the last seven bytes of the body
+		} else if c != '\\' && c < utf8.RuneSelf { // among the last seven bytes of the body
 			i++
+			continue
+		}
+		// Escapes and characters beyond ASCII come in runs.
+		for i < len(b) {
+			c := b[i]
+			if c == '\\' {
+				escaped = true
+				i = s.escape(i)
+			} else if c >= utf8.RuneSelf {
+				i = s.rune(i)
+			} else {
+				break
+			}
+			if i < 0 {
+				return -1, false
+			}
 		}
 	}
 }
 
+// special finds the bytes of a string that need a look. The lowest bit set is
+// the top bit of the first byte that is above 0x7F, below 0x20, a quote or a
+// backslash; of the bits above it some are set falsely, by a borrow.
+func special(word uint64) uint64 {
+	const ones = 0x0101010101010101
+	return (word | (word - ones*' ') | ((word ^ ones*'"') - ones) | ((word ^ ones*'\\') - ones)) & (ones << 7)
+}
+
+// short finds the closing quote of a name at i that has fewer than eight bytes,
+// all of them ordinary, and its fingerprint. It returns -1 for other names.
+func short(b []byte, i int) (quote int, mark uint64) {
+	if len(b)-i < 8 {
+		return -1, 0
+	}
+	word := binary.LittleEndian.Uint64(b[i:])
+	bit := bits.TrailingZeros64(special(word))
+	n := bit >> 3
+	if n > 7 || b[i+n] != '"' {
+		return -1, 0
+	}
+	return i + n, word&(1<<(bit&^7)-1) | uint64(n)<<56
+}
+
 // rune skips the character at i, which is not ASCII.
 func (s *scanner) rune(i int) int {
-	r, n := utf8.DecodeRune(s.body[i:])
+	b := s.body
+	// Most are of two or three bytes and none of the special cases.
+	if c := b[i]; len(b)-i >= 3 && b[i+1]&0xC0 == 0x80 {
+		if 0xC2 <= c && c <= 0xDF {
+			return i + 2
+		}
+		if 0xE1 <= c && c <= 0xEC && b[i+2]&0xC0 == 0x80 {
+			return i + 3
+		}
+	}
+	r, n := utf8.DecodeRune(b[i:])
 	if r == utf8.RuneError && n <= 1 {
 		return s.fail(RuleUTF8, i)
 	}
@@ -208,39 +240,4 @@ func hasControl(t string) bool {
 		}
 	}
 	return false
-}
-
-// foldsTo reports whether a reader that ignores case can take name, which is
-// not known itself, for known, which is ASCII. It covers simple folding
-// (encoding/json v1), lower-casing and upper-casing; the test derives the
-// letters beyond ASCII from the Unicode tables.
-func foldsTo(name, known string) bool {
-	if len(name) < len(known) || len(name) > 3*len(known) {
-		return false
-	}
-	k := 0
-	for _, r := range name {
-		switch {
-		case 'A' <= r && r <= 'Z':
-			r += 'a' - 'A'
-		case r == '\u017F': // ſ, long s
-			r = 's'
-		case r == '\u212A': // K, Kelvin
-			r = 'k'
-		case r == '\u0130' || r == '\u0131': // İ and ı, with and without dot
-			r = 'i'
-		}
-		if k == len(known) || r != lower(known[k]) {
-			return false
-		}
-		k++
-	}
-	return k == len(known)
-}
-
-func lower(c byte) rune {
-	if 'A' <= c && c <= 'Z' {
-		c += 'a' - 'A'
-	}
-	return rune(c)
 }
