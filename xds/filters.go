@@ -67,25 +67,44 @@ func httpFilters(cfg Config) ([]*hcmv3.HttpFilter, error) {
 	return out, nil
 }
 
+// hiddenResponseHeaders are the headers of an upstream's reply that must not
+// reach the client: they would act on the gateway's own origin (cookies,
+// redirects, policies, alternative services), or speak of the upstream's
+// software. Server is not among them: Envoy writes its own.
+var hiddenResponseHeaders = [...]string{
+	"set-cookie",
+	"location",
+	"content-security-policy",
+	"x-powered-by",
+	"alt-svc",
+	"clear-site-data",
+	"strict-transport-security",
+	"access-control-allow-credentials",
+}
+
 // headerMutations removes all request trailers: ext_authz never sees them, an
-// HTTP/2 upstream would. In replies it completes the cors filter, which does
-// not say that an answer depends on the origin, and cannot allow the headers
-// of tools by their names: an allowed origin's preflight gets those it asked
-// for.
+// HTTP/2 upstream would. In replies it removes the hidden headers and completes
+// the cors filter, which does not say that an answer depends on the origin, and
+// cannot allow the headers of tools by their names: an allowed origin's
+// preflight gets those it asked for.
 func headerMutations() *headermutationv3.HeaderMutation {
 	set := func(h *corev3.HeaderValueOption) *mutationv3.HeaderMutation {
 		return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: h}}
 	}
+	var replies []*mutationv3.HeaderMutation
+	for _, h := range hiddenResponseHeaders {
+		replies = append(replies, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: h}})
+	}
+	replies = append(replies,
+		set(header("vary", "Origin", corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD)),
+		set(header("access-control-allow-headers", "%REQ(ACCESS-CONTROL-REQUEST-HEADERS)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS)))
 	return &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
 		RequestTrailersMutations: []*mutationv3.HeaderMutation{{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
 			RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
 				MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: ".*"}},
 			}},
 		}}},
-		ResponseMutations: []*mutationv3.HeaderMutation{
-			set(header("vary", "Origin", corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD)),
-			set(header("access-control-allow-headers", "%REQ(ACCESS-CONTROL-REQUEST-HEADERS)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS)),
-		},
+		ResponseMutations: replies,
 	}}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -308,4 +310,16 @@ func upstreamHandler(w http.ResponseWriter, r *http.Request) {
 // server is a registry resource.
 func server(name string, generation int64, url string) *registry.Server {
 	return &registry.Server{Name: name, Metadata: registry.Metadata{Generation: generation}, Upstream: registry.Upstream{URL: url}}
+}
+
+// discardLog is for servers whose complaints are what the test wants.
+func discardLog() *log.Logger { return slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) }
+
+// tlsFile and tlsConfig wrap the one-of members of TLS messages.
+func tlsFile(path string) *corev3.DataSource_Filename {
+	return &corev3.DataSource_Filename{Filename: path}
+}
+
+func tlsConfig(a *anypb.Any) *corev3.TransportSocket_TypedConfig {
+	return &corev3.TransportSocket_TypedConfig{TypedConfig: a}
 }
