@@ -286,6 +286,9 @@ func (x *exchange) event(d decision, write eventWriter, e *event) error {
 	if d.mode == modeList && !m.method && !sameID(m.id, d.id) {
 		// A reply to somebody else's request: nothing of it is shown, but the
 		// position in the stream stays.
+		if len(e.id)+len(e.retry) == 0 {
+			return nil
+		}
 		return write.event(&event{id: e.id, retry: e.retry}, nil)
 	}
 	return write.event(e, m)

@@ -43,8 +43,10 @@ func TestSplice(t *testing.T) {
 		sees     map[list]shown
 		in, want string
 	}{
-		"nothing hidden": {tools, mine,
-			reply1(`{ "tools" : [ {"name":"a"} ,{"x":1, "name" : "c"}]}`), reply1(`{ "tools" : [ {"name":"a"} ,{"x":1, "name" : "c"}]}`)},
+		"nothing hidden": {
+			tools, mine,
+			reply1(`{ "tools" : [ {"name":"a"} ,{"x":1, "name" : "c"}]}`), reply1(`{ "tools" : [ {"name":"a"} ,{"x":1, "name" : "c"}]}`),
+		},
 		"first hidden":       {tools, mine, reply1(`{"tools":[{"name":"b"}, {"name":"a"}]}`), reply1(`{"tools":[{"name":"a"}]}`)},
 		"middle hidden":      {tools, mine, reply1(`{"tools":[{"name":"a"} , {"name":"b"} , {"name":"c"} ]}`), reply1(`{"tools":[{"name":"a"} , {"name":"c"} ]}`)},
 		"last hidden":        {tools, mine, reply1(`{"tools":[{"name":"a"} , {"name":"b"} ]}`), reply1(`{"tools":[{"name":"a"} ]}`)},
@@ -53,43 +55,70 @@ func TestSplice(t *testing.T) {
 		"empty list":         {tools, mine, reply1(`{"tools":[]}`), reply1(`{"tools":[]}`)},
 		"no list":            {tools, mine, reply1(`{}`), reply1(`{}`)},
 		"case is not folded": {tools, mine, reply1(`{"tools":[{"name":"A"}]}`), reply1(`{"tools":[]}`)},
-		"escapes in names": {tools, mine,
+		"escapes in names": {
+			tools, mine,
 			reply1(`{"to\u006fls":[{"n\u0061me":"\u0061"},{"name":"\u0062"},{"name":"\u00e9"}]}`),
-			reply1(`{"to\u006fls":[{"n\u0061me":"\u0061"},{"name":"\u00e9"}]}`)},
-		"items without a string name": {tools, mine,
-			reply1(`{"tools":[{},{"name":1},{"title":"a"},"a",null,[{"name":"a"}],{"name":"a"}]}`), reply1(`{"tools":[{"name":"a"}]}`)},
-		"members of a schema are not read": {tools, mine,
+			reply1(`{"to\u006fls":[{"n\u0061me":"\u0061"},{"name":"\u00e9"}]}`),
+		},
+		"items without a string name": {
+			tools, mine,
+			reply1(`{"tools":[{},{"name":1},{"title":"a"},"a",null,[{"name":"a"}],{"name":"a"}]}`), reply1(`{"tools":[{"name":"a"}]}`),
+		},
+		"members of a schema are not read": {
+			tools, mine,
 			reply1(`{"tools":[{"name":"a","inputSchema":{"properties":{"Name":{},"name":{"const":"b"},"Tools":[],"tools":[{"name":"b"}]}}}]}`),
-			reply1(`{"tools":[{"name":"a","inputSchema":{"properties":{"Name":{},"name":{"const":"b"},"Tools":[],"tools":[{"name":"b"}]}}}]}`)},
-		"paging stays": {tools, mine,
+			reply1(`{"tools":[{"name":"a","inputSchema":{"properties":{"Name":{},"name":{"const":"b"},"Tools":[],"tools":[{"name":"b"}]}}}]}`),
+		},
+		"paging stays": {
+			tools, mine,
 			reply1(`{"nextCursor":"n","tools":[{"name":"b"}],"ttlMs":5,"resultType":"complete","_meta":{"k":[1]}}`),
-			reply1(`{"nextCursor":"n","tools":[],"ttlMs":5,"resultType":"complete","_meta":{"k":[1]}}`)},
-		"public cache": {tools, mine,
-			reply1(`{"cacheScope": "public","tools":[{"name":"b"},{"name":"a"}]}`), reply1(`{"cacheScope": "private","tools":[{"name":"a"}]}`)},
+			reply1(`{"nextCursor":"n","tools":[],"ttlMs":5,"resultType":"complete","_meta":{"k":[1]}}`),
+		},
+		"public cache": {
+			tools, mine,
+			reply1(`{"cacheScope": "public","tools":[{"name":"b"},{"name":"a"}]}`), reply1(`{"cacheScope": "private","tools":[{"name":"a"}]}`),
+		},
 		"private cache": {tools, mine, reply1(`{"tools":[],"cacheScope":"private"}`), reply1(`{"tools":[],"cacheScope":"private"}`)},
 		"odd cache":     {tools, mine, reply1(`{"tools":[],"cacheScope":null}`), reply1(`{"tools":[],"cacheScope":"private"}`)},
-		"other lists out": {tools, mine,
-			reply1(`{"prompts":[{"name":"a"}],"tools":[{"name":"b"},{"name":"a"}],"resources":[],"resourceTemplates":{}}`), reply1(`{"tools":[{"name":"a"}]}`)},
-		"other lists out between": {tools, mine,
-			reply1(`{"x":1,"prompts":[{"name":"a"}] ,"tools":[]}`), reply1(`{"x":1 ,"tools":[]}`)},
+		"other lists out": {
+			tools, mine,
+			reply1(`{"prompts":[{"name":"a"}],"tools":[{"name":"b"},{"name":"a"}],"resources":[],"resourceTemplates":{}}`), reply1(`{"tools":[{"name":"a"}]}`),
+		},
+		"other lists out between": {
+			tools, mine,
+			reply1(`{"x":1,"prompts":[{"name":"a"}] ,"tools":[]}`), reply1(`{"x":1 ,"tools":[]}`),
+		},
 		"only another list": {tools, mine, reply1(`{"prompts":[{"name":"a"}]}`), reply1(`{}`)},
-		"other lists out for a caller who sees all tools": {tools, map[list]shown{tools: {"*"}},
-			reply1(`{"tools":[{"name":"b"}],"prompts":[]}`), reply1(`{"tools":[{"name":"b"}]}`)},
-		"all is seen": {tools, everything,
+		"other lists out for a caller who sees all tools": {
+			tools,
+			map[list]shown{tools: {"*"}},
+			reply1(`{"tools":[{"name":"b"}],"prompts":[]}`), reply1(`{"tools":[{"name":"b"}]}`),
+		},
+		"all is seen": {
+			tools, everything,
 			reply1(`{"tools":[{"name":"b"},{},1],"prompts":[{"name":"x"}],"resources":[null]}`),
-			reply1(`{"tools":[{"name":"b"},{},1],"prompts":[{"name":"x"}],"resources":[null]}`)},
-		"all is seen but not shared": {tools, everything,
-			reply1(`{"tools":[{"name":"b"}],"cacheScope":"public"}`), reply1(`{"tools":[{"name":"b"}],"cacheScope":"private"}`)},
+			reply1(`{"tools":[{"name":"b"},{},1],"prompts":[{"name":"x"}],"resources":[null]}`),
+		},
+		"all is seen but not shared": {
+			tools, everything,
+			reply1(`{"tools":[{"name":"b"}],"cacheScope":"public"}`), reply1(`{"tools":[{"name":"b"}],"cacheScope":"private"}`),
+		},
 		"prompts": {prompts, mine, reply1(`{"prompts":[{"name":"b"},{"name":"a"}]}`), reply1(`{"prompts":[{"name":"a"}]}`)},
-		"resources by uri": {resources, mine,
+		"resources by uri": {
+			resources, mine,
 			reply1(`{"resources":[{"name":"file:///a","uri":"file:///b"},{"uri":"file:///a","name":"n"},{"name":"file:///a"}]}`),
-			reply1(`{"resources":[{"uri":"file:///a","name":"n"}]}`)},
-		"templates by uriTemplate": {resourceTemplates, mine,
+			reply1(`{"resources":[{"uri":"file:///a","name":"n"}]}`),
+		},
+		"templates by uriTemplate": {
+			resourceTemplates, mine,
 			reply1(`{"resourceTemplates":[{"uriTemplate":"file:///{b}"},{"uriTemplate":"file:///{a}"}]}`),
-			reply1(`{"resourceTemplates":[{"uriTemplate":"file:///{a}"}]}`)},
-		"replay: each list by its own kind": {anyList, mine,
+			reply1(`{"resourceTemplates":[{"uriTemplate":"file:///{a}"}]}`),
+		},
+		"replay: each list by its own kind": {
+			anyList, mine,
 			reply1(`{"tools":[{"name":"b"}],"prompts":[{"name":"b"},{"name":"a"}],"resources":[{"uri":"x"}],"content":[{"name":"b"}]}`),
-			reply1(`{"tools":[],"prompts":[{"name":"a"}],"resources":[],"content":[{"name":"b"}]}`)},
+			reply1(`{"tools":[],"prompts":[{"name":"a"}],"resources":[],"content":[{"name":"b"}]}`),
+		},
 		"error":        {tools, mine, `{"jsonrpc":"2.0","id":1,"error":{"code":1,"data":{"tools":[{"name":"b"}]}}}`, `{"jsonrpc":"2.0","id":1,"error":{"code":1,"data":{"tools":[{"name":"b"}]}}}`},
 		"notification": {tools, mine, `{"method":"m","params":{"tools":[{"name":"b"}]}}`, `{"method":"m","params":{"tools":[{"name":"b"}]}}`},
 	} {
@@ -194,9 +223,19 @@ func TestSameID(t *testing.T) {
 		a, b string
 		want bool
 	}{
-		{`1`, `1`, true}, {`1`, `2`, false}, {`1`, `"1"`, false}, {`1`, `1.0`, false},
-		{`"a"`, `"a"`, true}, {`"a"`, `"\u0061"`, true}, {`"<"`, `"\u003c"`, true}, {`"a"`, `"A"`, false},
-		{`null`, `null`, true}, {``, ``, false}, {`1`, ``, false}, {`"a`, `"a`, false}, {`"a"x`, `"a"x`, false},
+		{`1`, `1`, true},
+		{`1`, `2`, false},
+		{`1`, `"1"`, false},
+		{`1`, `1.0`, false},
+		{`"a"`, `"a"`, true},
+		{`"a"`, `"\u0061"`, true},
+		{`"<"`, `"\u003c"`, true},
+		{`"a"`, `"A"`, false},
+		{`null`, `null`, true},
+		{``, ``, false},
+		{`1`, ``, false},
+		{`"a`, `"a`, false},
+		{`"a"x`, `"a"x`, false},
 	} {
 		if got := sameID([]byte(tc.a), []byte(tc.b)); got != tc.want {
 			t.Errorf("sameID(%s, %s) = %v", tc.a, tc.b, got)
@@ -274,10 +313,13 @@ func checkFiltered(t *rapid.T, in, out string) {
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
-	result := want["result"].(map[string]any)
+	result, _ := want["result"].(map[string]any)
 	delete(result, "prompts")
-	result["tools"] = slices.DeleteFunc(result["tools"].([]any), func(tool any) bool {
-		return strings.HasPrefix(tool.(map[string]any)["name"].(string), "hidden_")
+	list, _ := result["tools"].([]any)
+	result["tools"] = slices.DeleteFunc(list, func(tool any) bool {
+		o, _ := tool.(map[string]any)
+		name, _ := o["name"].(string)
+		return strings.HasPrefix(name, "hidden_")
 	})
 	if _, ok := result["cacheScope"]; ok {
 		result["cacheScope"] = "private"
