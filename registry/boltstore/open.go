@@ -1,0 +1,261 @@
+package boltstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/mcpgate/mcpgate/registry"
+)
+
+// Options of Open. The zero value is right for everything but tests.
+type Options struct {
+	// Log gets the failures of writes; nothing is logged when nil.
+	Log *slog.Logger
+	// LockTimeout is how long Open waits for another process to let go of the
+	// file; 1s when zero.
+	LockTimeout time.Duration
+	// History is how many Updates are kept for Watch; 10,000 when zero.
+	History int
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+
+	// noSync leaves out the syncs, for tests that are not about them.
+	noSync bool
+}
+
+const (
+	defaultLockTimeout = time.Second
+	defaultHistory     = 10_000
+	fileMode           = 0o600
+)
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.LockTimeout == 0 {
+		o.LockTimeout = defaultLockTimeout
+	}
+	if o.History == 0 {
+		o.History = defaultHistory
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Open opens the registry in the file at path, or makes an empty one where
+// there is no file; its directory must exist. The whole file is checked first.
+//
+// The error wraps registry.ErrLocked when another process holds the file,
+// registry.ErrFormat when an unknown version of this program wrote it, and
+// registry.ErrCorrupt when it is anything else, an empty file included: a
+// registry that this package made is never empty, so one that is has lost
+// everything.
+func Open(path string, opts Options) (*Store, error) {
+	s, err := open(path, opts.withDefaults())
+	if err != nil {
+		return nil, fmt.Errorf("open registry %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func open(path string, opts Options) (*Store, error) {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := create(path, opts); err != nil {
+			return nil, err
+		}
+	}
+	db, file, err := openBolt(path, opts, false)
+	if err != nil {
+		return nil, err
+	}
+	var h history
+	err = guard(func() error {
+		return db.View(func(tx *bbolt.Tx) (err error) {
+			if err := checkFormat(tx); err != nil {
+				return err
+			}
+			h, err = loadHistory(tx)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s := &Store{
+		db: db, file: file, opts: opts, hub: newHub(h.revision, opts.History), history: h,
+		queue: make(chan *request, maxBatch), closing: make(chan struct{}), writerDone: make(chan struct{}),
+	}
+	go s.write()
+	return s, nil
+}
+
+// openBolt locks the file, maps it and checks its pages.
+func openBolt(path string, opts Options, readOnly bool) (*bbolt.DB, *os.File, error) {
+	var file *os.File
+	var db *bbolt.DB
+	err := guard(func() (err error) {
+		db, err = bbolt.Open(path, fileMode, &bbolt.Options{
+			Timeout:         opts.LockTimeout,
+			FreelistType:    bbolt.FreelistMapType,
+			PreLoadFreelist: true,
+			ReadOnly:        readOnly,
+			NoStatistics:    true,
+			NoSync:          opts.noSync,
+			InitialMmapSize: initialMapBytes(),
+			OpenFile: func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
+				// Never O_CREATE: bbolt would make an empty database of an
+				// empty file, and of one that has just vanished.
+				file, err = os.OpenFile(name, flag&^os.O_CREATE, mode) //nolint:gosec // the path is the operator's
+				if err != nil {
+					return nil, err
+				}
+				if info, err := file.Stat(); err != nil || info.Size() == 0 || !info.Mode().IsRegular() {
+					return nil, errors.Join(errEmpty, err, file.Close())
+				}
+				return file, nil
+			},
+		})
+		return err
+	})
+	if err == nil {
+		err = guard(func() error { return walkFile(file, checkRecord) })
+		if err == nil {
+			return db, file, nil
+		}
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		err = registry.ErrLocked
+	case errors.Is(err, errEmpty):
+		err = fmt.Errorf("%w: it is not a file with anything in it; a registry never is empty", registry.ErrCorrupt)
+	case errors.Is(err, registry.ErrCorrupt):
+		// A panic of bbolt, which has left the file open.
+		err = errors.Join(err, file.Close())
+	case errors.Is(err, bolterrors.ErrVersionMismatch):
+		err = fmt.Errorf("%w: %w", registry.ErrFormat, err)
+	case !isFileError(err):
+		err = fmt.Errorf("%w: %w", registry.ErrCorrupt, err)
+	}
+	return nil, nil, err
+}
+
+var errEmpty = errors.New("empty")
+
+// isFileError reports whether the operating system refused to open, lock or map
+// the file, which says nothing about what is in it.
+func isFileError(err error) bool {
+	var path *fs.PathError
+	var number syscall.Errno
+	return errors.As(err, &path) || errors.As(err, &number)
+}
+
+// initialMapBytes is the size of the memory map. One that is larger than the
+// file need not be made anew when the file grows, for which writes would wait
+// for all reads. It takes addresses, not memory; except on Windows, where it
+// takes disk.
+func initialMapBytes() int {
+	if bits.UintSize < 64 || runtime.GOOS == "windows" {
+		return 0
+	}
+	return 1 << 30
+}
+
+func checkFormat(tx *bbolt.Tx) error {
+	meta := tx.Bucket(bucketMeta())
+	if meta == nil {
+		return fmt.Errorf("%w: it is a bbolt database of another program", registry.ErrFormat)
+	}
+	value, err := unseal(keyFormat(), meta.Get(keyFormat()))
+	if err != nil {
+		return err
+	}
+	if string(value) != format {
+		return fmt.Errorf("%w: %.40q, where %q is known", registry.ErrFormat, value, format)
+	}
+	for _, name := range [][]byte{bucketResources(), bucketReferences(), bucketChanges()} {
+		if tx.Bucket(name) == nil {
+			return fmt.Errorf("%w: the bucket %s is missing", registry.ErrCorrupt, name)
+		}
+	}
+	return nil
+}
+
+// create makes an empty registry at path, where there is no file. It is
+// complete before it gets its name, so that an interruption leaves either no
+// file or a good one; of two processes, one succeeds and both go on with its
+// file.
+func create(path string, opts Options) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	if err != nil {
+		return err
+	}
+	name := tmp.Name()
+	defer func() { _ = os.Remove(name) }() // after a rename there is none
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	if err := initialise(name, opts); err != nil {
+		return err
+	}
+	err = os.Link(name, path)
+	switch {
+	case err == nil || errors.Is(err, fs.ErrExist):
+	default:
+		// Not every file system has links. Two processes that start at the same
+		// moment are then kept apart by nothing.
+		if err := os.Rename(name, path); err != nil {
+			return err
+		}
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func initialise(name string, opts Options) (err error) {
+	db, err := bbolt.Open(name, fileMode, &bbolt.Options{FreelistType: bbolt.FreelistMapType, NoSync: opts.noSync})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return db.Update(func(tx *bbolt.Tx) error {
+		for _, bucket := range [][]byte{bucketResources(), bucketReferences(), bucketChanges()} {
+			if _, err := tx.CreateBucket(bucket); err != nil {
+				return err
+			}
+		}
+		meta, err := tx.CreateBucket(bucketMeta())
+		if err != nil {
+			return err
+		}
+		if err := meta.Put(keyFormat(), seal(keyFormat(), []byte(format))); err != nil {
+			return err
+		}
+		return (&history{}).save(tx, opts.History)
+	})
+}
+
+// syncDir makes the names in a directory durable. Windows has no such thing.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir) //nolint:gosec // the path is the operator's
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
