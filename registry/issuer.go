@@ -16,7 +16,7 @@ type Issuer struct {
 	// Algorithms accepted: DefaultAlgorithms when empty; never none or HMAC.
 	Algorithms []string `json:"algorithms,omitempty"`
 	// TokenTypes are the JOSE `typ` values accepted: DefaultTokenTypes when
-	// empty.
+	// empty. An empty entry accepts tokens that have no `typ`.
 	TokenTypes []string `json:"tokenTypes,omitempty"`
 	Claims     Claims   `json:"claims,omitzero"`
 	Keys       Keys     `json:"keys,omitzero"`

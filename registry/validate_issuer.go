@@ -24,7 +24,9 @@ func (i *Issuer) validate(p *problems) {
 	}
 	p.audiences("audiences", i.Audiences)
 	i.validateAlgorithms(p)
-	p.names("tokenTypes", i.TokenTypes, maxPaths, isMediaType, "a JOSE type such as at+jwt")
+	// The empty type stands for tokens without one.
+	tokenType := func(s string) bool { return s == "" || isMediaType(s) }
+	p.names("tokenTypes", i.TokenTypes, maxPaths, tokenType, "a JOSE type such as at+jwt")
 	i.Claims.validate(p)
 	p.duration("keys.refresh", i.Keys.Refresh, minRefresh, maxRefresh)
 	p.duration("keys.maxStale", i.Keys.MaxStale, minRefresh, maxMaxStale)

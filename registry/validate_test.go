@@ -138,7 +138,7 @@ func TestValidateIssuer(t *testing.T) {
 		i.Algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 	})
 	check("defaults", func(i *registry.Issuer) { *i = registry.Issuer{Name: "corp", Issuer: "https://i"} })
-	check("token types", func(i *registry.Issuer) { i.TokenTypes = []string{"application/at+jwt", "", "a b", "JWT", "JWT"} }, "tokenTypes[4]", "tokenTypes[1]", "tokenTypes[2]")
+	check("token types", func(i *registry.Issuer) { i.TokenTypes = []string{"application/at+jwt", "", "a b", "JWT", "JWT"} }, "tokenTypes[4]", "tokenTypes[2]")
 	check("claims", func(i *registry.Issuer) {
 		i.Claims.Subject = []registry.ClaimPath{{}}
 		i.Claims.Client = []registry.ClaimPath{{"a", ""}, {"\x00"}, make(registry.ClaimPath, 9)}
