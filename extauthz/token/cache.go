@@ -87,20 +87,11 @@ func (c *cache) drop(d digest, v *verified) {
 func (s *shard) add(d digest, e *cached) {
 	if last, ok := s.young[d]; ok {
 		s.bytes -= last.size
-	} else if len(s.young) >= s.maxEntries || s.bytes+e.size > s.maxBytes {
+		delete(s.young, d)
+	}
+	if len(s.young) >= s.maxEntries || s.bytes+e.size > s.maxBytes {
 		s.old, s.young, s.bytes = s.young, make(map[digest]*cached), 0
 	}
 	s.young[d] = e
 	s.bytes += e.size
-}
-
-func (c *cache) len() int {
-	n := 0
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		n += len(s.young) + len(s.old)
-		s.mu.Unlock()
-	}
-	return n
 }

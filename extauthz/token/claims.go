@@ -33,10 +33,10 @@ type validity struct {
 // check reports whether the token may be used now, within the leeway.
 func (v validity) check(now time.Time) *Error {
 	if !now.Before(v.expires.Add(leeway)) {
-		return refusef(ruleExpired, "expired %s ago", now.Sub(v.expires).Round(time.Second))
+		return refusef(extauthz.RuleTokenExpired, "expired %s ago", now.Sub(v.expires).Round(time.Second))
 	}
 	if now.Before(v.notBefore.Add(-leeway)) {
-		return refusef(ruleNotYetValid, "not valid for another %s", v.notBefore.Sub(now).Round(time.Second))
+		return refusef(extauthz.RuleTokenNotYetValid, "not valid for another %s", v.notBefore.Sub(now).Round(time.Second))
 	}
 	return nil
 }
@@ -48,7 +48,7 @@ func readValidity(c object) (v validity, err *Error) {
 	case err != nil:
 		return v, err
 	case !present:
-		return v, refusef(ruleClaims, "exp is missing")
+		return v, refusef(extauthz.RuleTokenClaim, "exp is missing")
 	}
 	v.expires = exp
 	for _, name := range []string{"nbf", "iat"} {
@@ -72,10 +72,10 @@ func readTime(c object, name string) (t time.Time, present bool, err *Error) {
 	}
 	n, ok := v.(float64)
 	if !ok {
-		return t, true, refusef(ruleClaims, "%s is not a number", name)
+		return t, true, refusef(extauthz.RuleTokenClaim, "%s is not a number", name)
 	}
 	if !(n >= 0 && n <= lastTime) {
-		return t, true, refusef(ruleClaims, "%s is no time between 1970 and 9999", name)
+		return t, true, refusef(extauthz.RuleTokenClaim, "%s is no time between 1970 and 9999", name)
 	}
 	sec, frac := math.Modf(n)
 	return time.Unix(int64(sec), int64(frac*1e9)), true, nil
@@ -85,14 +85,14 @@ func readTime(c object, name string) (t time.Time, present bool, err *Error) {
 func readAudience(c object) ([]string, *Error) {
 	v, present := c["aud"]
 	if !present {
-		return nil, refusef(ruleAudience, "aud is missing")
+		return nil, refusef(extauthz.RuleTokenAudience, "aud is missing")
 	}
 	list, err := stringList("aud", v)
 	if err != nil {
 		return nil, err
 	}
 	if len(list) == 0 {
-		return nil, refusef(ruleAudience, "aud is empty")
+		return nil, refusef(extauthz.RuleTokenAudience, "aud is empty")
 	}
 	return list, nil
 }
@@ -106,25 +106,25 @@ func accepts(aud, ofServer, ofIssuer []string) *Error {
 		}
 	}
 	if len(ofServer) == 0 && len(ofIssuer) == 0 {
-		return refusef(ruleAudience, "no audience is configured, so none is accepted")
+		return refusef(extauthz.RuleTokenAudience, "no audience is configured, so none is accepted")
 	}
-	return refusef(ruleAudience, "the audience %s is not accepted here", quote(strings.Join(aud, " ")))
+	return refusef(extauthz.RuleTokenAudience, "the audience %s is not accepted here", quote(strings.Join(aud, " ")))
 }
 
 // readCaller reads whom the token speaks for.
 func readCaller(c object, paths registry.Claims) (*extauthz.Caller, *Error) {
 	var caller extauthz.Caller
 	var err *Error
-	if caller.Subject, err = readText(c, ruleSubject, "the subject", paths.Subject); err != nil {
+	if caller.Subject, err = readText(c, extauthz.RuleTokenSubject, "the subject", paths.Subject); err != nil {
 		return nil, err
 	}
 	if caller.Subject == "" {
-		return nil, refusef(ruleSubject, "the subject is missing or empty")
+		return nil, refusef(extauthz.RuleTokenSubject, "the subject is missing or empty")
 	}
-	if caller.Client, err = readText(c, ruleClaims, "the client", paths.Client); err != nil {
+	if caller.Client, err = readText(c, extauthz.RuleTokenClaim, "the client", paths.Client); err != nil {
 		return nil, err
 	}
-	if caller.TokenID, err = readText(c, ruleClaims, "jti", []registry.ClaimPath{{"jti"}}); err != nil {
+	if caller.TokenID, err = readText(c, extauthz.RuleTokenClaim, "jti", []registry.ClaimPath{{"jti"}}); err != nil {
 		return nil, err
 	}
 	if v, present := firstOf(c, paths.Scopes); present {
@@ -187,17 +187,17 @@ func readScopes(v any) ([]string, *Error) {
 		}
 		for _, s := range list {
 			if s == "" || strings.Contains(s, " ") {
-				return nil, refusef(ruleClaims, "scopes has an entry that is not one scope: %s", quote(s))
+				return nil, refusef(extauthz.RuleTokenClaim, "scopes has an entry that is not one scope: %s", quote(s))
 			}
 		}
 	default:
-		return nil, refusef(ruleClaims, "scopes is neither a string nor an array")
+		return nil, refusef(extauthz.RuleTokenClaim, "scopes is neither a string nor an array")
 	}
 	if len(list) > maxEntries {
-		return nil, refusef(ruleClaims, "scopes has %d entries, more than %d", len(list), maxEntries)
+		return nil, refusef(extauthz.RuleTokenClaim, "scopes has %d entries, more than %d", len(list), maxEntries)
 	}
 	if i := slices.IndexFunc(list, hasControl); i >= 0 {
-		return nil, refusef(ruleClaims, "scopes has a control character in %s", quote(list[i]))
+		return nil, refusef(extauthz.RuleTokenClaim, "scopes has a control character in %s", quote(list[i]))
 	}
 	return list, nil
 }
@@ -209,15 +209,15 @@ func stringList(name string, v any) ([]string, *Error) {
 	}
 	array, ok := v.([]any)
 	if !ok {
-		return nil, refusef(ruleClaims, "%s is neither a string nor an array of strings", name)
+		return nil, refusef(extauthz.RuleTokenClaim, "%s is neither a string nor an array of strings", name)
 	}
 	if len(array) > maxEntries {
-		return nil, refusef(ruleClaims, "%s has %d entries, more than %d", name, len(array), maxEntries)
+		return nil, refusef(extauthz.RuleTokenClaim, "%s has %d entries, more than %d", name, len(array), maxEntries)
 	}
 	list := make([]string, len(array))
 	for i, v := range array {
 		if list[i], ok = v.(string); !ok {
-			return nil, refusef(ruleClaims, "%s has an entry that is not a string", name)
+			return nil, refusef(extauthz.RuleTokenClaim, "%s has an entry that is not a string", name)
 		}
 	}
 	return list, nil
@@ -227,33 +227,33 @@ func stringList(name string, v any) ([]string, *Error) {
 // general JWT: mutually exclusive rules for each kind, RFC 8725 section 3.12.
 func otherKind(c object, accessTyped, scoped bool) *Error {
 	if use, present := c["token_use"]; present && use != "access" {
-		return refusef(ruleType, "token_use is not access")
+		return refusef(extauthz.RuleTokenType, "token_use is not access")
 	}
 	// Keycloak names the kind in a claim.
 	if typ, ok := c["typ"].(string); ok {
 		switch strings.ToLower(typ) {
 		case "id", "refresh", "offline", "logout":
-			return refusef(ruleType, "the claim typ is %s", quote(typ))
+			return refusef(extauthz.RuleTokenType, "the claim typ is %s", quote(typ))
 		}
 	}
 	// A logout token, or another security event (RFC 8417).
 	if _, present := c["events"]; present {
-		return refusef(ruleType, "a security event token (events)")
+		return refusef(extauthz.RuleTokenType, "a security event token (events)")
 	}
 	if _, present := c["cnf"]; present {
-		return refusef(ruleType, "a token bound to a key (cnf) cannot be taken as a bearer token")
+		return refusef(extauthz.RuleTokenType, "a token bound to a key (cnf) cannot be taken as a bearer token")
 	}
 	if accessTyped {
 		return nil
 	}
 	for _, name := range []string{"at_hash", "c_hash", "s_hash"} {
 		if _, present := c[name]; present {
-			return refusef(ruleType, "an ID token (%s)", name)
+			return refusef(extauthz.RuleTokenType, "an ID token (%s)", name)
 		}
 	}
 	// Older Keycloaks repeat the nonce in access tokens, which have scopes.
 	if _, present := c["nonce"]; present && !scoped {
-		return refusef(ruleType, "an ID token (nonce, no scopes)")
+		return refusef(extauthz.RuleTokenType, "an ID token (nonce, no scopes)")
 	}
 	return nil
 }

@@ -28,108 +28,108 @@ func TestClaims(t *testing.T) {
 		value any // nil removes the claim
 		rule  extauthz.Rule
 	}{
-		{"exp missing", "exp", nil, ruleClaims},
-		{"exp past", "exp", now - 3600, ruleExpired},
+		{"exp missing", "exp", nil, extauthz.RuleTokenClaim},
+		{"exp past", "exp", now - 3600, extauthz.RuleTokenExpired},
 		{"exp at the edge of the leeway", "exp", now - skew + second, ""},
-		{"exp past the edge of the leeway", "exp", now - skew, ruleExpired},
+		{"exp past the edge of the leeway", "exp", now - skew, extauthz.RuleTokenExpired},
 		{"exp with a fraction", "exp", float64(now) + 0.5, ""},
-		{"exp string", "exp", "1893456000", ruleClaims},
-		{"exp negative", "exp", -1, ruleClaims},
-		{"exp zero", "exp", 0, ruleExpired},
-		{"exp huge", "exp", 1e300, ruleClaims},
-		{"exp beyond the year 9999", "exp", int64(lastTime) + 1, ruleClaims},
-		{"exp beyond int64", "exp", uint64(math.MaxUint64), ruleClaims},
-		{"exp boolean", "exp", true, ruleClaims},
-		{"exp object", "exp", obj{}, ruleClaims},
+		{"exp string", "exp", "1893456000", extauthz.RuleTokenClaim},
+		{"exp negative", "exp", -1, extauthz.RuleTokenClaim},
+		{"exp zero", "exp", 0, extauthz.RuleTokenExpired},
+		{"exp huge", "exp", 1e300, extauthz.RuleTokenClaim},
+		{"exp beyond the year 9999", "exp", int64(lastTime) + 1, extauthz.RuleTokenClaim},
+		{"exp beyond int64", "exp", uint64(math.MaxUint64), extauthz.RuleTokenClaim},
+		{"exp boolean", "exp", true, extauthz.RuleTokenClaim},
+		{"exp object", "exp", obj{}, extauthz.RuleTokenClaim},
 
 		{"nbf past", "nbf", now - 3600, ""},
 		{"nbf at the edge of the leeway", "nbf", now + skew, ""},
-		{"nbf past the edge of the leeway", "nbf", now + skew + second, ruleNotYetValid},
-		{"nbf string", "nbf", "0", ruleClaims},
+		{"nbf past the edge of the leeway", "nbf", now + skew + second, extauthz.RuleTokenNotYetValid},
+		{"nbf string", "nbf", "0", extauthz.RuleTokenClaim},
 		{"iat missing", "iat", nil, ""},
 		{"iat at the edge of the leeway", "iat", now + skew, ""},
-		{"iat in the future", "iat", now + skew + second, ruleNotYetValid},
-		{"iat string", "iat", "0", ruleClaims},
+		{"iat in the future", "iat", now + skew + second, extauthz.RuleTokenNotYetValid},
+		{"iat string", "iat", "0", extauthz.RuleTokenClaim},
 
-		{"iss missing", "iss", nil, ruleIssuer},
-		{"iss empty", "iss", "", ruleIssuer},
-		{"iss array", "iss", []string{corpURL}, ruleIssuer},
-		{"iss wrong", "iss", "https://other.example.com", ruleIssuer},
-		{"iss trailing slash", "iss", corpURL + "/", ruleIssuer},
-		{"iss case", "iss", strings.Replace(corpURL, "as.", "AS.", 1), ruleIssuer},
-		{"iss prefix attack", "iss", "https://as.example.com.evil/realms/corp", ruleIssuer},
-		{"iss prefix", "iss", corpURL[:len(corpURL)-1], ruleIssuer},
-		{"iss with a port", "iss", "https://as.example.com:443/realms/corp", ruleIssuer},
-		{"iss look-alike", "iss", strings.Replace(corpURL, "a", "а", 1), ruleIssuer}, //nolint:misspell // Cyrillic
-		{"iss with NUL", "iss", corpURL + "\x00", ruleIssuer},
+		{"iss missing", "iss", nil, extauthz.RuleTokenIssuer},
+		{"iss empty", "iss", "", extauthz.RuleTokenIssuer},
+		{"iss array", "iss", []string{corpURL}, extauthz.RuleTokenIssuer},
+		{"iss wrong", "iss", "https://other.example.com", extauthz.RuleTokenIssuer},
+		{"iss trailing slash", "iss", corpURL + "/", extauthz.RuleTokenIssuer},
+		{"iss case", "iss", strings.Replace(corpURL, "as.", "AS.", 1), extauthz.RuleTokenIssuer},
+		{"iss prefix attack", "iss", "https://as.example.com.evil/realms/corp", extauthz.RuleTokenIssuer},
+		{"iss prefix", "iss", corpURL[:len(corpURL)-1], extauthz.RuleTokenIssuer},
+		{"iss with a port", "iss", "https://as.example.com:443/realms/corp", extauthz.RuleTokenIssuer},
+		{"iss look-alike", "iss", strings.Replace(corpURL, "a", "\u0430", 1), extauthz.RuleTokenIssuer},
+		{"iss with NUL", "iss", corpURL + "\x00", extauthz.RuleTokenIssuer},
 
-		{"aud missing", "aud", nil, ruleAudience},
+		{"aud missing", "aud", nil, extauthz.RuleTokenAudience},
 		{"aud array", "aud", []string{"https://x", audience}, ""},
-		{"aud array of others", "aud", []string{"https://x", "https://y"}, ruleAudience},
-		{"aud other", "aud", "https://x", ruleAudience},
-		{"aud empty", "aud", "", ruleAudience},
-		{"aud empty array", "aud", []string{}, ruleAudience},
-		{"aud prefix", "aud", audience[:len(audience)-1], ruleAudience},
-		{"aud longer", "aud", audience + "x", ruleAudience},
-		{"aud case", "aud", strings.ToUpper(audience), ruleAudience},
-		{"aud slash", "aud", audience + "/", ruleAudience},
-		{"aud number", "aud", 1, ruleClaims},
-		{"aud array with a number", "aud", []any{audience, 1}, ruleClaims},
-		{"aud array in an array", "aud", []any{[]any{audience}}, ruleClaims},
-		{"aud object", "aud", obj{audience: true}, ruleClaims},
-		{"aud several in one string", "aud", audience + " https://x", ruleAudience},
-		{"aud of another server (replay across servers)", "aud", "https://gw.example.com/files/mcp", ruleAudience},
+		{"aud array of others", "aud", []string{"https://x", "https://y"}, extauthz.RuleTokenAudience},
+		{"aud other", "aud", "https://x", extauthz.RuleTokenAudience},
+		{"aud empty", "aud", "", extauthz.RuleTokenAudience},
+		{"aud empty array", "aud", []string{}, extauthz.RuleTokenAudience},
+		{"aud prefix", "aud", audience[:len(audience)-1], extauthz.RuleTokenAudience},
+		{"aud longer", "aud", audience + "x", extauthz.RuleTokenAudience},
+		{"aud case", "aud", strings.ToUpper(audience), extauthz.RuleTokenAudience},
+		{"aud slash", "aud", audience + "/", extauthz.RuleTokenAudience},
+		{"aud number", "aud", 1, extauthz.RuleTokenClaim},
+		{"aud array with a number", "aud", []any{audience, 1}, extauthz.RuleTokenClaim},
+		{"aud array in an array", "aud", []any{[]any{audience}}, extauthz.RuleTokenClaim},
+		{"aud object", "aud", obj{audience: true}, extauthz.RuleTokenClaim},
+		{"aud several in one string", "aud", audience + " https://x", extauthz.RuleTokenAudience},
+		{"aud of another server (replay across servers)", "aud", "https://gw.example.com/files/mcp", extauthz.RuleTokenAudience},
 
-		{"sub missing", "sub", nil, ruleSubject},
-		{"sub empty", "sub", "", ruleSubject},
-		{"sub number", "sub", 7, ruleSubject},
-		{"sub array", "sub", []string{"alice"}, ruleSubject},
-		{"sub with NUL", "sub", "alice\x00", ruleSubject},
-		{"sub with CRLF", "sub", "alice\r\nX-Admin: 1", ruleSubject},
-		{"sub with DEL", "sub", "alice\x7f", ruleSubject},
-		{"sub with C1 control", "sub", "alice\u0085", ruleSubject},
-		{"sub too long", "sub", strings.Repeat("a", maxText+1), ruleSubject},
+		{"sub missing", "sub", nil, extauthz.RuleTokenSubject},
+		{"sub empty", "sub", "", extauthz.RuleTokenSubject},
+		{"sub number", "sub", 7, extauthz.RuleTokenSubject},
+		{"sub array", "sub", []string{"alice"}, extauthz.RuleTokenSubject},
+		{"sub with NUL", "sub", "alice\x00", extauthz.RuleTokenSubject},
+		{"sub with CRLF", "sub", "alice\r\nX-Admin: 1", extauthz.RuleTokenSubject},
+		{"sub with DEL", "sub", "alice\x7f", extauthz.RuleTokenSubject},
+		{"sub with C1 control", "sub", "alice\u0085", extauthz.RuleTokenSubject},
+		{"sub too long", "sub", strings.Repeat("a", maxText+1), extauthz.RuleTokenSubject},
 		{"sub at the limit", "sub", strings.Repeat("a", maxText), ""},
 		{"sub in Unicode", "sub", "Zoë", ""},
 
-		{"client with newline", "client_id", "a\nb", ruleClaims},
-		{"client number", "client_id", 1, ruleClaims},
-		{"jti with CR", "jti", "a\rb", ruleClaims},
-		{"jti number", "jti", 1, ruleClaims},
+		{"client with newline", "client_id", "a\nb", extauthz.RuleTokenClaim},
+		{"client number", "client_id", 1, extauthz.RuleTokenClaim},
+		{"jti with CR", "jti", "a\rb", extauthz.RuleTokenClaim},
+		{"jti number", "jti", 1, extauthz.RuleTokenClaim},
 		{"jti missing", "jti", nil, ""},
 
 		{"scope missing", "scope", nil, ""},
 		{"scope empty", "scope", "", ""},
 		{"scope array", "scope", []string{"a", "b"}, ""},
-		{"scope number", "scope", 1, ruleClaims},
-		{"scope object", "scope", obj{"a": 1}, ruleClaims},
-		{"scope with tab", "scope", "a\tb", ruleClaims},
-		{"scope with newline", "scope", "a\nb", ruleClaims},
-		{"scope array with a space inside", "scope", []string{"a b"}, ruleClaims},
-		{"scope array with an empty entry", "scope", []string{"a", ""}, ruleClaims},
-		{"scope array with a number", "scope", []any{"a", 1}, ruleClaims},
-		{"scope array with null", "scope", []any{"a", nil}, ruleClaims},
+		{"scope number", "scope", 1, extauthz.RuleTokenClaim},
+		{"scope object", "scope", obj{"a": 1}, extauthz.RuleTokenClaim},
+		{"scope with tab", "scope", "a\tb", extauthz.RuleTokenClaim},
+		{"scope with newline", "scope", "a\nb", extauthz.RuleTokenClaim},
+		{"scope array with a space inside", "scope", []string{"a b"}, extauthz.RuleTokenClaim},
+		{"scope array with an empty entry", "scope", []string{"a", ""}, extauthz.RuleTokenClaim},
+		{"scope array with a number", "scope", []any{"a", 1}, extauthz.RuleTokenClaim},
+		{"scope array with null", "scope", []any{"a", nil}, extauthz.RuleTokenClaim},
 		{"scope with 1000 entries", "scope", many(maxEntries), ""},
-		{"scope with 1001 entries", "scope", many(maxEntries + 1), ruleClaims},
-		{"scope with 1001 entries in a string", "scope", strings.Repeat("a ", maxEntries+1), ruleClaims},
+		{"scope with 1001 entries", "scope", many(maxEntries + 1), extauthz.RuleTokenClaim},
+		{"scope with 1001 entries in a string", "scope", strings.Repeat("a ", maxEntries+1), extauthz.RuleTokenClaim},
 
 		{"groups with 1000 entries", "groups", many(maxEntries), ""},
-		{"groups with 1001 entries", "groups", many(maxEntries + 1), ruleClaims},
-		{"groups number", "groups", 1, ruleClaims},
-		{"groups object", "groups", obj{"a": 1}, ruleClaims},
-		{"groups array with a number", "groups", []any{"a", 1}, ruleClaims},
+		{"groups with 1001 entries", "groups", many(maxEntries + 1), extauthz.RuleTokenClaim},
+		{"groups number", "groups", 1, extauthz.RuleTokenClaim},
+		{"groups object", "groups", obj{"a": 1}, extauthz.RuleTokenClaim},
+		{"groups array with a number", "groups", []any{"a", 1}, extauthz.RuleTokenClaim},
 
 		{"nesting at the limit", "x", nested(maxDepth - 1), ""},
-		{"nesting above the limit", "x", nested(maxDepth), ruleMalformed},
+		{"nesting above the limit", "x", nested(maxDepth), extauthz.RuleTokenMalformed},
 
 		{"token_use access", "token_use", "access", ""},
-		{"token_use id", "token_use", "id", ruleType},
-		{"token_use not a string", "token_use", obj{}, ruleType},
+		{"token_use id", "token_use", "id", extauthz.RuleTokenType},
+		{"token_use not a string", "token_use", obj{}, extauthz.RuleTokenType},
 		{"claim typ of Keycloak's access token", "typ", "Bearer", ""},
-		{"claim typ of Keycloak's ID token", "typ", "ID", ruleType},
-		{"claim typ of Keycloak's refresh token", "typ", "Refresh", ruleType},
-		{"a logout token by its events", "events", obj{"http://schemas.openid.net/event/backchannel-logout": obj{}}, ruleType},
-		{"a token bound to a key", "cnf", obj{"jkt": "x"}, ruleType},
+		{"claim typ of Keycloak's ID token", "typ", "ID", extauthz.RuleTokenType},
+		{"claim typ of Keycloak's refresh token", "typ", "Refresh", extauthz.RuleTokenType},
+		{"a logout token by its events", "events", obj{"http://schemas.openid.net/event/backchannel-logout": obj{}}, extauthz.RuleTokenType},
+		{"a token bound to a key", "cnf", obj{"jkt": "x"}, extauthz.RuleTokenType},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestClaimsAsText(t *testing.T) {
 	f := newFixture(t)
 	body := string(mustJSON(f.claims()))
 	with := func(members string) string { return "{" + members + "," + body[1:] }
-	without := func(name string, members string) string {
+	without := func(name, members string) string {
 		b := string(mustJSON(f.claims(name, nil)))
 		return "{" + members + "," + b[1:]
 	}
@@ -168,24 +168,24 @@ func TestClaimsAsText(t *testing.T) {
 		name, claims string
 		rule         extauthz.Rule
 	}{
-		{"duplicate aud", with(`"aud":"https://x"`), ruleMalformed},
-		{"duplicate exp", with(`"exp":9999999999`), ruleMalformed},
-		{"duplicate by an escape", with(`"\u0073ub":"root"`), ruleMalformed},
-		{"duplicate in a nested object", with(`"realm_access":{"roles":["a"],"roles":["b"]}`), ruleMalformed},
+		{"duplicate aud", with(`"aud":"https://x"`), extauthz.RuleTokenMalformed},
+		{"duplicate exp", with(`"exp":9999999999`), extauthz.RuleTokenMalformed},
+		{"duplicate by an escape", with(`"\u0073ub":"root"`), extauthz.RuleTokenMalformed},
+		{"duplicate in a nested object", with(`"realm_access":{"roles":["a"],"roles":["b"]}`), extauthz.RuleTokenMalformed},
 		{"Sub beside sub", with(`"Sub":"root"`), ""},
-		{"Aud in place of aud", without("aud", `"Aud":"`+audience+`"`), ruleAudience},
-		{"iss null", without("iss", `"iss":null`), ruleIssuer},
-		{"exp null", without("exp", `"exp":null`), ruleClaims},
-		{"aud null", without("aud", `"aud":null`), ruleClaims},
-		{"sub null", without("sub", `"sub":null`), ruleSubject},
-		{"scope null", without("scope", `"scope":null`), ruleClaims},
-		{"groups null", with(`"groups":null`), ruleClaims},
-		{"exp 1e400", without("exp", `"exp":1e400`), ruleMalformed},
+		{"Aud in place of aud", without("aud", `"Aud":"`+audience+`"`), extauthz.RuleTokenAudience},
+		{"iss null", without("iss", `"iss":null`), extauthz.RuleTokenIssuer},
+		{"exp null", without("exp", `"exp":null`), extauthz.RuleTokenClaim},
+		{"aud null", without("aud", `"aud":null`), extauthz.RuleTokenClaim},
+		{"sub null", without("sub", `"sub":null`), extauthz.RuleTokenSubject},
+		{"scope null", without("scope", `"scope":null`), extauthz.RuleTokenClaim},
+		{"groups null", with(`"groups":null`), extauthz.RuleTokenClaim},
+		{"exp 1e400", without("exp", `"exp":1e400`), extauthz.RuleTokenMalformed},
 		{"exp with an exponent", without("exp", `"exp":9e9`), ""},
-		{"invalid UTF-8 in sub", without("sub", `"sub":"a`+"\xc3\x28"+`"`), ruleMalformed},
-		{"lone surrogate in sub", without("sub", `"sub":"\ud800"`), ruleMalformed},
-		{"escaped NUL in sub", without("sub", `"sub":"a\u0000"`), ruleSubject},
-		{"escaped CRLF in the client", without("client_id", `"client_id":"a\r\nb"`), ruleClaims},
+		{"invalid UTF-8 in sub", without("sub", `"sub":"a`+"\xc3\x28"+`"`), extauthz.RuleTokenMalformed},
+		{"lone surrogate in sub", without("sub", `"sub":"\ud800"`), extauthz.RuleTokenMalformed},
+		{"escaped NUL in sub", without("sub", `"sub":"a\u0000"`), extauthz.RuleTokenSubject},
+		{"escaped CRLF in the client", without("client_id", `"client_id":"a\r\nb"`), extauthz.RuleTokenClaim},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -207,7 +207,7 @@ func TestClaimsAsText(t *testing.T) {
 func TestGroupsWith10000EntriesAreRefused(t *testing.T) {
 	t.Parallel()
 	_, err := readCaller(object{"sub": "a", "groups": slices.Repeat([]any{"g"}, 10_000)}, registry.Claims{}.WithDefaults())
-	if err == nil || err.Rule != ruleClaims || !strings.Contains(err.Reason, "10000 entries, more than 1000") {
+	if err == nil || err.Rule != extauthz.RuleTokenClaim || !strings.Contains(err.Reason, "10000 entries, more than 1000") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -256,10 +256,10 @@ func TestClaimPaths(t *testing.T) {
 	}
 	// The first path that leads to a value decides, even to a bad one.
 	c["realm_access"] = obj{"roles": 1}
-	f.refuse(f.key.mint(c), ruleClaims)
+	f.refuse(f.key.mint(c), extauthz.RuleTokenClaim)
 	c["realm_access"] = obj{}
 	c["oid"] = ""
-	f.refuse(f.key.mint(c), ruleSubject)
+	f.refuse(f.key.mint(c), extauthz.RuleTokenSubject)
 }
 
 func TestAudienceOfServerAndIssuer(t *testing.T) {
@@ -285,7 +285,7 @@ func TestNoAudienceConfiguredIsRefused(t *testing.T) {
 	for range 2 { // cold, then perhaps warm
 		for _, aud := range []any{audience, ""} {
 			c, err := f.Verify(t.Context(), f.key.mint(f.claims("aud", aud)), Want{})
-			wantRefusal(t, c, err, ruleAudience)
+			wantRefusal(t, c, err, extauthz.RuleTokenAudience)
 		}
 	}
 }
@@ -299,9 +299,9 @@ func TestIDToken(t *testing.T) {
 		h["typ"] = typ
 		return compact(mustJSON(h), mustJSON(c), f.key.sign)
 	}
-	f.refuse(token("JWT", f.claims("at_hash", "x")), ruleType)
-	f.refuse(token("JWT", f.claims("c_hash", "x")), ruleType)
-	f.refuse(token("JWT", f.claims("nonce", "x", "scope", nil)), ruleType)
+	f.refuse(token("JWT", f.claims("at_hash", "x")), extauthz.RuleTokenType)
+	f.refuse(token("JWT", f.claims("c_hash", "x")), extauthz.RuleTokenType)
+	f.refuse(token("JWT", f.claims("nonce", "x", "scope", nil)), extauthz.RuleTokenType)
 	f.accept(token("JWT", f.claims("nonce", "x"))) // an older Keycloak's access token
 	f.accept(token("at+jwt", f.claims("nonce", "x", "scope", nil)))
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"runtime"
 	"sync"
+
+	"github.com/mcpgate/mcpgate/extauthz"
 )
 
 // maxQueued bounds the verifications that wait for a processor.
@@ -30,7 +32,8 @@ type flightKey struct {
 
 type flight struct {
 	done chan struct{}
-	err  error
+	// result is nil when the signature holds.
+	result *Error
 	// abandoned: it was given up before there was a result.
 	abandoned bool
 }
@@ -43,13 +46,14 @@ func newFlights() *flights {
 }
 
 // verify is the result of check for k: its own, or that of one which is
-// already running. A non-nil busy says that there is none.
-func (f *flights) verify(ctx context.Context, k flightKey, check func() error) (result error, busy *Error) {
+// already running; or that there is none, because the queue is full or ctx
+// ended.
+func (f *flights) verify(ctx context.Context, k flightKey, check func() *Error) *Error {
 	for {
 		f.mu.Lock()
 		if f.queued >= maxQueued {
 			f.mu.Unlock()
-			return nil, unavailablef(ruleVerifierBusy, "more than %d signatures wait", maxQueued)
+			return unavailablef(extauthz.RuleOverload, "more than %d signatures wait", maxQueued)
 		}
 		f.queued++
 		other, running := f.flying[k]
@@ -71,15 +75,15 @@ func (f *flights) verify(ctx context.Context, k flightKey, check func() error) (
 		f.queued--
 		f.mu.Unlock()
 		if err := ctx.Err(); err != nil {
-			return nil, unavailablef(ruleVerifierBusy, "waiting for the signature: %v", err)
+			return unavailablef(extauthz.RuleOverload, "waiting for the signature: %v", err)
 		}
 		if !other.abandoned {
-			return other.err, nil
+			return other.result
 		}
 	}
 }
 
-func (f *flights) lead(ctx context.Context, k flightKey, own *flight, check func() error) (result error, busy *Error) {
+func (f *flights) lead(ctx context.Context, k flightKey, own *flight, check func() *Error) *Error {
 	// Also when check panics: those who wait must not wait for ever.
 	defer func() {
 		f.mu.Lock()
@@ -91,10 +95,10 @@ func (f *flights) lead(ctx context.Context, k flightKey, own *flight, check func
 	select {
 	case f.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, unavailablef(ruleVerifierBusy, "waiting for a processor: %v", ctx.Err())
+		return unavailablef(extauthz.RuleOverload, "waiting for a processor: %v", ctx.Err())
 	}
 	defer func() { <-f.slots }()
-	own.err = check()
+	own.result = check()
 	own.abandoned = false
-	return own.err, nil
+	return own.result
 }

@@ -93,19 +93,19 @@ func (i *issuer) judge(t *jws, now time.Time) (*verified, *Error) {
 
 func (i *issuer) checkHeader(t *jws) *Error {
 	if t.algorithm == "" {
-		return refusef(ruleAlgorithm, "alg is missing or empty")
+		return refusef(extauthz.RuleTokenAlgorithm, "alg is missing or empty")
 	}
 	if !slices.Contains(i.algorithms, t.algorithm) || !supported(t.algorithm) {
-		return refusef(ruleAlgorithm, "alg %s is not accepted from issuer %s", quote(t.algorithm), i.name)
+		return refusef(extauthz.RuleTokenAlgorithm, "alg %s is not accepted from issuer %s", quote(t.algorithm), i.name)
 	}
 	typ := normalType(t.typ)
 	switch {
 	case foreignType(typ):
-		return refusef(ruleType, "typ %s is another kind of token", quote(t.typ))
+		return refusef(extauthz.RuleTokenType, "typ %s is another kind of token", quote(t.typ))
 	case !slices.Contains(i.types, typ) && !t.typed:
-		return refusef(ruleType, "typ is missing, and tokenTypes of issuer %s has no empty entry", i.name)
+		return refusef(extauthz.RuleTokenType, "typ is missing, and tokenTypes of issuer %s has no empty entry", i.name)
 	case !slices.Contains(i.types, typ) || t.typed && typ == "":
-		return refusef(ruleType, "typ %s is not accepted from issuer %s", quote(t.typ), i.name)
+		return refusef(extauthz.RuleTokenType, "typ %s is not accepted from issuer %s", quote(t.typ), i.name)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package token
 import (
 	"encoding/base64"
 	"strings"
+
+	"github.com/mcpgate/mcpgate/extauthz"
 )
 
 // Bounds of a token before anything is decoded.
@@ -42,7 +44,7 @@ var encoding = base64.RawURLEncoding.Strict()
 // looked at by any library.
 func parse(raw string) (*jws, *Error) {
 	if len(raw) > MaxBytes {
-		return nil, refusef(ruleMalformed, "the token has %d bytes, more than %d", len(raw), MaxBytes)
+		return nil, refusef(extauthz.RuleTokenTooLarge, "the token has %d bytes, more than %d", len(raw), MaxBytes)
 	}
 	first, second, err := segments(raw)
 	if err != nil {
@@ -61,7 +63,7 @@ func parse(raw string) (*jws, *Error) {
 		return nil, err
 	}
 	if len(signature) > maxSignature {
-		return nil, refusef(ruleMalformed, "the signature has %d bytes, more than %d", len(signature), maxSignature)
+		return nil, refusef(extauthz.RuleTokenMalformed, "the signature has %d bytes, more than %d", len(signature), maxSignature)
 	}
 	t := &jws{signed: []byte(raw[:second]), signature: signature}
 	if err := t.readHeader(header); err != nil {
@@ -69,10 +71,10 @@ func parse(raw string) (*jws, *Error) {
 	}
 	var cause error
 	if t.claims, cause = readObject(payload); cause != nil {
-		return nil, refusef(ruleMalformed, "the claims are not a strict JSON object: %v", cause)
+		return nil, refusef(extauthz.RuleTokenMalformed, "the claims are not a strict JSON object: %v", cause)
 	}
 	if t.iss, _ = t.claims["iss"].(string); t.iss == "" {
-		return nil, refusef(ruleIssuer, "iss is missing, empty or not a string")
+		return nil, refusef(extauthz.RuleTokenIssuer, "iss is missing, empty or not a string")
 	}
 	return t, nil
 }
@@ -91,16 +93,16 @@ func segments(raw string) (first, second int, err *Error) {
 				second = i
 			}
 		default:
-			return 0, 0, refusef(ruleMalformed, "byte %#02x is not base64url", c)
+			return 0, 0, refusef(extauthz.RuleTokenMalformed, "byte %#02x is not base64url", c)
 		}
 	}
 	switch {
 	case dots == 4:
-		return 0, 0, refusef(ruleMalformed, "five segments: an encrypted token (JWE) is not accepted")
+		return 0, 0, refusef(extauthz.RuleTokenMalformed, "five segments: an encrypted token (JWE) is not accepted")
 	case dots != 2:
-		return 0, 0, refusef(ruleMalformed, "%d segments instead of three", dots+1)
+		return 0, 0, refusef(extauthz.RuleTokenMalformed, "%d segments instead of three", dots+1)
 	case first == 0 || second == first+1 || second == len(raw)-1:
-		return 0, 0, refusef(ruleMalformed, "an empty segment")
+		return 0, 0, refusef(extauthz.RuleTokenMalformed, "an empty segment")
 	}
 	return first, second, nil
 }
@@ -108,7 +110,7 @@ func segments(raw string) (first, second int, err *Error) {
 func decodeSegment(name, s string) ([]byte, *Error) {
 	b, err := encoding.DecodeString(s)
 	if err != nil {
-		return nil, refusef(ruleMalformed, "the %s is not unpadded base64url: %v", name, err)
+		return nil, refusef(extauthz.RuleTokenMalformed, "the %s is not unpadded base64url: %v", name, err)
 	}
 	return b, nil
 }
@@ -119,11 +121,11 @@ func decodeSegment(name, s string) ([]byte, *Error) {
 func (t *jws) readHeader(data []byte) *Error {
 	h, cause := readObject(data)
 	if cause != nil {
-		return refusef(ruleMalformed, "the header is not a strict JSON object: %v", cause)
+		return refusef(extauthz.RuleTokenMalformed, "the header is not a strict JSON object: %v", cause)
 	}
 	for _, name := range []string{"crit", "b64", "zip", "enc"} {
 		if _, present := h[name]; present {
-			return refusef(ruleMalformed, "the header parameter %q is not accepted", name)
+			return refusef(extauthz.RuleTokenHeader, "the header parameter %q is not accepted", name)
 		}
 	}
 	var err *Error
@@ -138,18 +140,18 @@ func (t *jws) readHeader(data []byte) *Error {
 	case err != nil:
 		return err
 	case present && t.keyID == "":
-		return refusef(ruleMalformed, "the key id (kid) is empty")
+		return refusef(extauthz.RuleTokenHeader, "the key id (kid) is empty")
 	case len(t.keyID) > maxKeyID:
-		return refusef(ruleMalformed, "the key id (kid) has %d bytes, more than %d", len(t.keyID), maxKeyID)
+		return refusef(extauthz.RuleTokenHeader, "the key id (kid) has %d bytes, more than %d", len(t.keyID), maxKeyID)
 	case hasControl(t.keyID):
-		return refusef(ruleMalformed, "the key id (kid) has a control character")
+		return refusef(extauthz.RuleTokenHeader, "the key id (kid) has a control character")
 	}
 	cty, _, err := headerString(h, "cty")
 	if err != nil {
 		return err
 	}
 	if strings.EqualFold(normalType(cty), "jwt") {
-		return refusef(ruleMalformed, "a token inside a token (cty JWT) is not accepted")
+		return refusef(extauthz.RuleTokenHeader, "a token inside a token (cty JWT) is not accepted")
 	}
 	return nil
 }
@@ -161,7 +163,7 @@ func headerString(h object, name string) (s string, present bool, err *Error) {
 	}
 	s, ok := v.(string)
 	if !ok {
-		return "", true, refusef(ruleMalformed, "the header parameter %q is not a string", name)
+		return "", true, refusef(extauthz.RuleTokenHeader, "the header parameter %q is not a string", name)
 	}
 	return s, true, nil
 }

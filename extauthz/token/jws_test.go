@@ -25,26 +25,26 @@ func TestHeader(t *testing.T) {
 	}{
 		{"as usual", func(obj) {}, ""},
 
-		{"alg none", set("alg", "none"), ruleAlgorithm},
-		{"alg None", set("alg", "None"), ruleAlgorithm},
-		{"alg nOnE", set("alg", "nOnE"), ruleAlgorithm},
-		{"alg missing", unset("alg"), ruleAlgorithm},
-		{"alg empty", set("alg", ""), ruleAlgorithm},
-		{"alg number", set("alg", 256), ruleMalformed},
-		{"alg null", set("alg", nil), ruleMalformed},
-		{"alg lower case", set("alg", "rs256"), ruleAlgorithm},
-		{"alg not in the list of the issuer", set("alg", "RS512"), ruleAlgorithm},
-		{"alg HS256", set("alg", "HS256"), ruleAlgorithm},
-		{"alg of another key type", set("alg", "ES256"), ruleAlgorithm},
+		{"alg none", set("alg", "none"), extauthz.RuleTokenAlgorithm},
+		{"alg None", set("alg", "None"), extauthz.RuleTokenAlgorithm},
+		{"alg nOnE", set("alg", "nOnE"), extauthz.RuleTokenAlgorithm},
+		{"alg missing", unset("alg"), extauthz.RuleTokenAlgorithm},
+		{"alg empty", set("alg", ""), extauthz.RuleTokenAlgorithm},
+		{"alg number", set("alg", 256), extauthz.RuleTokenHeader},
+		{"alg null", set("alg", nil), extauthz.RuleTokenHeader},
+		{"alg lower case", set("alg", "rs256"), extauthz.RuleTokenAlgorithm},
+		{"alg not in the list of the issuer", set("alg", "RS512"), extauthz.RuleTokenAlgorithm},
+		{"alg HS256", set("alg", "HS256"), extauthz.RuleTokenAlgorithm},
+		{"alg of another key type", set("alg", "ES256"), extauthz.RuleTokenAlgorithm},
 
-		{"kid traversal", set("kid", "../../../../dev/null"), ruleKeyUnknown},
-		{"kid SQL", set("kid", "' OR '1'='1"), ruleKeyUnknown},
-		{"kid huge", set("kid", strings.Repeat("k", maxKeyID+1)), ruleMalformed},
-		{"kid empty", set("kid", ""), ruleMalformed},
-		{"kid number", set("kid", 1), ruleMalformed},
-		{"kid control character", set("kid", "k1\n"), ruleMalformed},
-		{"kid NUL", set("kid", "k1\x00"), ruleMalformed},
-		{"kid case", set("kid", "K1"), ruleKeyUnknown},
+		{"kid traversal", set("kid", "../../../../dev/null"), extauthz.RuleTokenKey},
+		{"kid SQL", set("kid", "' OR '1'='1"), extauthz.RuleTokenKey},
+		{"kid huge", set("kid", strings.Repeat("k", maxKeyID+1)), extauthz.RuleTokenHeader},
+		{"kid empty", set("kid", ""), extauthz.RuleTokenHeader},
+		{"kid number", set("kid", 1), extauthz.RuleTokenHeader},
+		{"kid control character", set("kid", "k1\n"), extauthz.RuleTokenHeader},
+		{"kid NUL", set("kid", "k1\x00"), extauthz.RuleTokenHeader},
+		{"kid case", set("kid", "K1"), extauthz.RuleTokenKey},
 		{"kid missing and one key fits", unset("kid"), ""},
 
 		{"jku is ignored", set("jku", "https://evil.example.com/jwks"), ""},
@@ -53,32 +53,32 @@ func TestHeader(t *testing.T) {
 		{"jwk is ignored", set("jwk", rsaKey("k1", 1).jwk()), ""},
 		{"x5t as Entra v1 sends", set("x5t", "k1"), ""},
 
-		{"crit unknown", set("crit", []string{"exp"}), ruleMalformed},
-		{"crit empty", set("crit", []string{}), ruleMalformed},
-		{"crit not an array", set("crit", "b64"), ruleMalformed},
-		{"crit null", set("crit", nil), ruleMalformed},
-		{"b64 false", set("b64", false), ruleMalformed},
-		{"b64 true", set("b64", true), ruleMalformed},
-		{"zip", set("zip", "DEF"), ruleMalformed},
-		{"enc", set("enc", "A128GCM"), ruleMalformed},
-		{"cty JWT nested", set("cty", "JWT"), ruleMalformed},
-		{"cty number", set("cty", 1), ruleMalformed},
+		{"crit unknown", set("crit", []string{"exp"}), extauthz.RuleTokenHeader},
+		{"crit empty", set("crit", []string{}), extauthz.RuleTokenHeader},
+		{"crit not an array", set("crit", "b64"), extauthz.RuleTokenHeader},
+		{"crit null", set("crit", nil), extauthz.RuleTokenHeader},
+		{"b64 false", set("b64", false), extauthz.RuleTokenHeader},
+		{"b64 true", set("b64", true), extauthz.RuleTokenHeader},
+		{"zip", set("zip", "DEF"), extauthz.RuleTokenHeader},
+		{"enc", set("enc", "A128GCM"), extauthz.RuleTokenHeader},
+		{"cty JWT nested", set("cty", "JWT"), extauthz.RuleTokenHeader},
+		{"cty number", set("cty", 1), extauthz.RuleTokenHeader},
 
 		{"typ at+jwt", set("typ", "at+jwt"), ""},
 		{"typ AT+JWT", set("typ", "AT+JWT"), ""},
 		{"typ application/at+jwt", set("typ", "application/at+jwt"), ""},
 		{"typ Application/At+Jwt", set("typ", "Application/At+Jwt"), ""},
 		{"typ JWT", set("typ", "JWT"), ""},
-		{"typ id_token", set("typ", "id_token"), ruleType},
-		{"typ oauth-id-jag+jwt", set("typ", "oauth-id-jag+jwt"), ruleType},
-		{"typ dpop+jwt", set("typ", "dpop+jwt"), ruleType},
-		{"typ logout+jwt", set("typ", "logout+jwt"), ruleType},
-		{"typ application/logout+jwt", set("typ", "application/logout+jwt"), ruleType},
-		{"typ with a slash more", set("typ", "application/x/at+jwt"), ruleType},
-		{"typ missing", unset("typ"), ruleType},
-		{"typ empty", set("typ", ""), ruleType},
-		{"typ null", set("typ", nil), ruleMalformed},
-		{"typ array", set("typ", []string{"at+jwt"}), ruleMalformed},
+		{"typ id_token", set("typ", "id_token"), extauthz.RuleTokenType},
+		{"typ oauth-id-jag+jwt", set("typ", "oauth-id-jag+jwt"), extauthz.RuleTokenType},
+		{"typ dpop+jwt", set("typ", "dpop+jwt"), extauthz.RuleTokenType},
+		{"typ logout+jwt", set("typ", "logout+jwt"), extauthz.RuleTokenType},
+		{"typ application/logout+jwt", set("typ", "application/logout+jwt"), extauthz.RuleTokenType},
+		{"typ with a slash more", set("typ", "application/x/at+jwt"), extauthz.RuleTokenType},
+		{"typ missing", unset("typ"), extauthz.RuleTokenType},
+		{"typ empty", set("typ", ""), extauthz.RuleTokenType},
+		{"typ null", set("typ", nil), extauthz.RuleTokenHeader},
+		{"typ array", set("typ", []string{"at+jwt"}), extauthz.RuleTokenHeader},
 	}
 	f := newFixture(t)
 	for _, tt := range tests {
@@ -115,18 +115,18 @@ func TestHeaderTypeListedByTheIssuer(t *testing.T) {
 	t.Run("only at+jwt refuses JWT", func(t *testing.T) {
 		f := newFixture(t, func(i *registry.Issuer) { i.TokenTypes = []string{"at+jwt"} })
 		f.accept(token(f, "at+jwt"))
-		f.refuse(token(f, "JWT"), ruleType)
+		f.refuse(token(f, "JWT"), extauthz.RuleTokenType)
 	})
 	t.Run("an empty entry accepts a missing typ and no empty one", func(t *testing.T) {
 		f := newFixture(t, func(i *registry.Issuer) { i.TokenTypes = []string{""} })
 		f.accept(token(f, nil))
-		f.refuse(token(f, ""), ruleType)
-		f.refuse(token(f, "JWT"), ruleType)
+		f.refuse(token(f, ""), extauthz.RuleTokenType)
+		f.refuse(token(f, "JWT"), extauthz.RuleTokenType)
 	})
 	t.Run("a foreign type is refused even when listed", func(t *testing.T) {
 		f := newFixture(t, func(i *registry.Issuer) { i.TokenTypes = []string{"oauth-id-jag+jwt", "dpop+jwt"} })
-		f.refuse(token(f, "oauth-id-jag+jwt"), ruleType)
-		f.refuse(token(f, "application/DPoP+JWT"), ruleType)
+		f.refuse(token(f, "oauth-id-jag+jwt"), extauthz.RuleTokenType)
+		f.refuse(token(f, "application/DPoP+JWT"), extauthz.RuleTokenType)
 	})
 }
 
@@ -142,11 +142,11 @@ func TestHeaderAlgorithmListedByTheIssuer(t *testing.T) {
 	token := func(alg string, sign func([]byte) []byte) string {
 		return compact(mustJSON(obj{"alg": alg, "typ": "at+jwt", "kid": "k1"}), mustJSON(f.claims()), sign)
 	}
-	f.refuse(token("none", f.key.sign), ruleAlgorithm)
-	f.refuse(token("RS256", f.key.sign), ruleAlgorithm)
-	f.refuse(token("ES256K", f.key.sign), ruleAlgorithm)
+	f.refuse(token("none", f.key.sign), extauthz.RuleTokenAlgorithm)
+	f.refuse(token("RS256", f.key.sign), extauthz.RuleTokenAlgorithm)
+	f.refuse(token("ES256K", f.key.sign), extauthz.RuleTokenAlgorithm)
 	for _, secret := range [][]byte{public, document, rsaKeys[0]().N.Bytes()} {
-		f.refuse(token("HS256", func(b []byte) []byte { return hmacSHA256(secret, b) }), ruleAlgorithm)
+		f.refuse(token("HS256", func(b []byte) []byte { return hmacSHA256(secret, b) }), extauthz.RuleTokenAlgorithm)
 	}
 	f.accept(token("RS512", testKey{"k1", "RS512", f.key.private}.sign))
 }
@@ -171,47 +171,47 @@ func TestForm(t *testing.T) {
 		rule      extauthz.Rule
 	}{
 		{"as usual", good, ""},
-		{"empty", "", ruleMalformed},
-		{"one segment, opaque", "s3cr3t", ruleMalformed},
-		{"two segments", join(part[0], part[1]), ruleMalformed},
-		{"four segments", join(part[0], part[1], part[2], part[2]), ruleMalformed},
-		{"five segments, JWE", join(part[0], part[1], part[2], part[2], part[2]), ruleMalformed},
-		{"many dots", strings.Repeat(".", MaxBytes), ruleMalformed},
-		{"empty header", join("", part[1], part[2]), ruleMalformed},
-		{"empty claims", join(part[0], "", part[2]), ruleMalformed},
-		{"empty signature", join(part[0], part[1], ""), ruleMalformed},
-		{"padded header", join(part[0]+"=", part[1], part[2]), ruleMalformed},
-		{"padded signature", good + "==", ruleMalformed},
-		{"standard base64", join(part[0], part[1], "+/"+part[2][2:]), ruleMalformed},
-		{"one character left over", join(part[0], part[1], "AAAAA"), ruleMalformed},
-		{"stray bits", join(part[0], part[1], stray), ruleMalformed},
-		{"leading space", " " + good, ruleMalformed},
-		{"trailing space", good + " ", ruleMalformed},
-		{"trailing newline", good + "\n", ruleMalformed},
-		{"newline inside", good[:9] + "\r\n" + good[9:], ruleMalformed},
-		{"comma", good + "," + good, ruleMalformed},
-		{"non-ASCII", "é" + good, ruleMalformed},
-		{"scheme inside", "Bearer " + good, ruleMalformed},
-		{"JSON serialisation", `{"payload":"` + part[1] + `"}`, ruleMalformed},
-		{"long signature", join(part[0], part[1], b64(make([]byte, maxSignature+1))), ruleMalformed},
+		{"empty", "", extauthz.RuleTokenMalformed},
+		{"one segment, opaque", "s3cr3t", extauthz.RuleTokenMalformed},
+		{"two segments", join(part[0], part[1]), extauthz.RuleTokenMalformed},
+		{"four segments", join(part[0], part[1], part[2], part[2]), extauthz.RuleTokenMalformed},
+		{"five segments, JWE", join(part[0], part[1], part[2], part[2], part[2]), extauthz.RuleTokenMalformed},
+		{"many dots", strings.Repeat(".", MaxBytes), extauthz.RuleTokenMalformed},
+		{"empty header", join("", part[1], part[2]), extauthz.RuleTokenMalformed},
+		{"empty claims", join(part[0], "", part[2]), extauthz.RuleTokenMalformed},
+		{"empty signature", join(part[0], part[1], ""), extauthz.RuleTokenMalformed},
+		{"padded header", join(part[0]+"=", part[1], part[2]), extauthz.RuleTokenMalformed},
+		{"padded signature", good + "==", extauthz.RuleTokenMalformed},
+		{"standard base64", join(part[0], part[1], "+/"+part[2][2:]), extauthz.RuleTokenMalformed},
+		{"one character left over", join(part[0], part[1], "AAAAA"), extauthz.RuleTokenMalformed},
+		{"stray bits", join(part[0], part[1], stray), extauthz.RuleTokenMalformed},
+		{"leading space", " " + good, extauthz.RuleTokenMalformed},
+		{"trailing space", good + " ", extauthz.RuleTokenMalformed},
+		{"trailing newline", good + "\n", extauthz.RuleTokenMalformed},
+		{"newline inside", good[:9] + "\r\n" + good[9:], extauthz.RuleTokenMalformed},
+		{"comma", good + "," + good, extauthz.RuleTokenMalformed},
+		{"non-ASCII", "é" + good, extauthz.RuleTokenMalformed},
+		{"scheme inside", "Bearer " + good, extauthz.RuleTokenMalformed},
+		{"JSON serialisation", `{"payload":"` + part[1] + `"}`, extauthz.RuleTokenMalformed},
+		{"long signature", join(part[0], part[1], b64(make([]byte, maxSignature+1))), extauthz.RuleTokenMalformed},
 
-		{"header is an array", signed(`[]`, body), ruleMalformed},
-		{"header is null", signed(`null`, body), ruleMalformed},
-		{"header with duplicate alg", signed(`{"alg":"none",`+header[1:], body), ruleMalformed},
-		{"header with duplicate alg, escaped", signed(`{"\u0061lg":"none",`+header[1:], body), ruleMalformed},
-		{"header with trailing bytes", signed(header+"{}", body), ruleMalformed},
-		{"header with BOM", signed("\ufeff"+header, body), ruleMalformed},
-		{"header with bad UTF-8", signed(`{"x":"`+"\xff"+`",`+header[1:], body), ruleMalformed},
-		{"header that only folds to alg", signed(strings.Replace(header, "alg", "ALG", 1), body), ruleAlgorithm},
-		{"claims in an array", signed(header, "["+body+"]"), ruleMalformed},
-		{"claims are a string", signed(header, `"x"`), ruleMalformed},
-		{"claims are a token, nested", signed(header, good), ruleMalformed},
-		{"claims with trailing bytes", signed(header, body+"x"), ruleMalformed},
-		{"claims with a second object", signed(header, body+body), ruleMalformed},
-		{"claims with a comment", signed(header, "/**/"+body), ruleMalformed},
-		{"claims with NaN", signed(header, `{"x":NaN,`+body[1:]), ruleMalformed},
-		{"claims truncated", signed(header, body[:len(body)-1]), ruleMalformed},
-		{"claims in UTF-16", signed(header, "\xff\xfe{\x00}\x00"), ruleMalformed},
+		{"header is an array", signed(`[]`, body), extauthz.RuleTokenMalformed},
+		{"header is null", signed(`null`, body), extauthz.RuleTokenMalformed},
+		{"header with duplicate alg", signed(`{"alg":"none",`+header[1:], body), extauthz.RuleTokenMalformed},
+		{"header with duplicate alg, escaped", signed(`{"\u0061lg":"none",`+header[1:], body), extauthz.RuleTokenMalformed},
+		{"header with trailing bytes", signed(header+"{}", body), extauthz.RuleTokenMalformed},
+		{"header with BOM", signed("\ufeff"+header, body), extauthz.RuleTokenMalformed},
+		{"header with bad UTF-8", signed(`{"x":"`+"\xff"+`",`+header[1:], body), extauthz.RuleTokenMalformed},
+		{"header that only folds to alg", signed(strings.Replace(header, "alg", "ALG", 1), body), extauthz.RuleTokenAlgorithm},
+		{"claims in an array", signed(header, "["+body+"]"), extauthz.RuleTokenMalformed},
+		{"claims are a string", signed(header, `"x"`), extauthz.RuleTokenMalformed},
+		{"claims are a token, nested", signed(header, good), extauthz.RuleTokenMalformed},
+		{"claims with trailing bytes", signed(header, body+"x"), extauthz.RuleTokenMalformed},
+		{"claims with a second object", signed(header, body+body), extauthz.RuleTokenMalformed},
+		{"claims with a comment", signed(header, "/**/"+body), extauthz.RuleTokenMalformed},
+		{"claims with NaN", signed(header, `{"x":NaN,`+body[1:]), extauthz.RuleTokenMalformed},
+		{"claims truncated", signed(header, body[:len(body)-1]), extauthz.RuleTokenMalformed},
+		{"claims in UTF-16", signed(header, "\xff\xfe{\x00}\x00"), extauthz.RuleTokenMalformed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -251,9 +251,9 @@ func TestSize(t *testing.T) {
 	}
 	f.accept(sized(8 << 10))
 	f.accept(sized(MaxBytes))
-	f.refuse(sized(MaxBytes+1), ruleMalformed)
-	f.refuse(sized(60<<10), ruleMalformed)
-	f.refuse(sized(1<<20), ruleMalformed)
+	f.refuse(sized(MaxBytes+1), extauthz.RuleTokenTooLarge)
+	f.refuse(sized(60<<10), extauthz.RuleTokenTooLarge)
+	f.refuse(sized(1<<20), extauthz.RuleTokenTooLarge)
 }
 
 // FuzzParse: whatever parse accepts is three strict segments, and reads the

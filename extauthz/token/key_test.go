@@ -46,11 +46,11 @@ func TestAlgorithms(t *testing.T) {
 			altered := k.mint(f.claims("sub", "mallory"))
 			parts := strings.Split(altered, ".")
 			parts[2] = strings.Split(k.mint(f.claims()), ".")[2]
-			f.refuse(strings.Join(parts, "."), ruleSignature)
+			f.refuse(strings.Join(parts, "."), extauthz.RuleTokenSignature)
 			for _, other := range keys {
 				if other.kid != k.kid {
 					// Signed as k signs, but naming a key made for another algorithm.
-					f.refuse(testKey{other.kid, k.alg, k.private}.mint(f.claims()), ruleAlgorithm)
+					f.refuse(testKey{other.kid, k.alg, k.private}.mint(f.claims()), extauthz.RuleTokenAlgorithm)
 				}
 			}
 		})
@@ -69,7 +69,7 @@ func TestSignature(t *testing.T) {
 	f := newFixture(t)
 	f.idp.serveKeys(corpJWKS, ec.jwk(), ed.jwk(), rs.jwk())
 	f.SetIssuer(corp())
-	private := ec.private.(*ecdsa.PrivateKey)
+	private, _ := ec.private.(*ecdsa.PrivateKey)
 	curve := private.Curve
 	n := curve.Params().N
 
@@ -87,8 +87,8 @@ func TestSignature(t *testing.T) {
 		sign func([]byte) []byte
 		rule extauthz.Rule
 	}{
-		{"ECDSA r and s zero", ec, func([]byte) []byte { return make([]byte, 64) }, ruleSignature},
-		{"ECDSA r and s equal to n", ec, func([]byte) []byte { return rawSignature(curve, n, n) }, ruleSignature},
+		{"ECDSA r and s zero", ec, func([]byte) []byte { return make([]byte, 64) }, extauthz.RuleTokenSignature},
+		{"ECDSA r and s equal to n", ec, func([]byte) []byte { return rawSignature(curve, n, n) }, extauthz.RuleTokenSignature},
 		{"ECDSA high-s is accepted", ec, func(in []byte) []byte {
 			r, s := sums(in)
 			if high := new(big.Int).Sub(n, s); high.Cmp(s) > 0 {
@@ -103,23 +103,23 @@ func TestSignature(t *testing.T) {
 				t.Fatal(err)
 			}
 			return der
-		}, ruleSignature},
-		{"ECDSA with bytes more", ec, func(in []byte) []byte { return append(ec.sign(in), 0, 0) }, ruleSignature},
-		{"ECDSA with a byte less", ec, func(in []byte) []byte { return ec.sign(in)[:63] }, ruleSignature},
-		{"EdDSA with a byte less", ed, func(in []byte) []byte { return ed.sign(in)[:63] }, ruleSignature},
-		{"EdDSA zero", ed, func([]byte) []byte { return make([]byte, 64) }, ruleSignature},
+		}, extauthz.RuleTokenSignature},
+		{"ECDSA with bytes more", ec, func(in []byte) []byte { return append(ec.sign(in), 0, 0) }, extauthz.RuleTokenSignature},
+		{"ECDSA with a byte less", ec, func(in []byte) []byte { return ec.sign(in)[:63] }, extauthz.RuleTokenSignature},
+		{"EdDSA with a byte less", ed, func(in []byte) []byte { return ed.sign(in)[:63] }, extauthz.RuleTokenSignature},
+		{"EdDSA zero", ed, func([]byte) []byte { return make([]byte, 64) }, extauthz.RuleTokenSignature},
 		{"EdDSA s not reduced", ed, func(in []byte) []byte {
 			sig := ed.sign(in)
 			sig[63] |= 0xe0
 			return sig
-		}, ruleSignature},
-		{"RSA zero", rs, func([]byte) []byte { return make([]byte, 256) }, ruleSignature},
-		{"RSA one", rs, func([]byte) []byte { return big.NewInt(1).FillBytes(make([]byte, 256)) }, ruleSignature},
-		{"RSA with a byte more", rs, func(in []byte) []byte { return append([]byte{0}, rs.sign(in)...) }, ruleSignature},
-		{"RSA by PSS under RS256", rs, testKey{"rs", "PS256", rs.private}.sign, ruleSignature},
-		{"RSA by another key", rs, rsaKey("rs", 1).sign, ruleSignature},
-		{"RSA over another token", rs, func([]byte) []byte { return rs.sign([]byte("x")) }, ruleSignature},
-		{"HMAC under RS256", rs, func(in []byte) []byte { return hmacSHA256(rsaKeys[0]().N.Bytes(), in) }, ruleSignature},
+		}, extauthz.RuleTokenSignature},
+		{"RSA zero", rs, func([]byte) []byte { return make([]byte, 256) }, extauthz.RuleTokenSignature},
+		{"RSA one", rs, func([]byte) []byte { return big.NewInt(1).FillBytes(make([]byte, 256)) }, extauthz.RuleTokenSignature},
+		{"RSA with a byte more", rs, func(in []byte) []byte { return append([]byte{0}, rs.sign(in)...) }, extauthz.RuleTokenSignature},
+		{"RSA by PSS under RS256", rs, testKey{"rs", "PS256", rs.private}.sign, extauthz.RuleTokenSignature},
+		{"RSA by another key", rs, rsaKey("rs", 1).sign, extauthz.RuleTokenSignature},
+		{"RSA over another token", rs, func([]byte) []byte { return rs.sign([]byte("x")) }, extauthz.RuleTokenSignature},
+		{"HMAC under RS256", rs, func(in []byte) []byte { return hmacSHA256(rsaKeys[0]().N.Bytes(), in) }, extauthz.RuleTokenSignature},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -152,7 +152,7 @@ func TestKey(t *testing.T) {
 	}{
 		{"RSA", rs.jwk(), true},
 		{"RSA with use sig, alg, key_ops, x5c", rs.jwk("use", "sig", "alg", "RS256", "key_ops", []string{"verify"}, "x5c", []string{"junk"}), true},
-		{"RSA with padded n", rs.jwk("n", rs.jwk()["n"].(string)+"=="), true},
+		{"RSA with padded n", rs.jwk("n", b64(rsaKeys[0]().N.Bytes())+"=="), true},
 		{"EC", ec.jwk(), true},
 		{"Ed25519", edKey("k").jwk(), true},
 

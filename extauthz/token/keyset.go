@@ -8,6 +8,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/mcpgate/mcpgate/extauthz"
 )
 
 // maxKeys bounds a key set; the largest seen have a dozen.
@@ -80,7 +82,7 @@ func (s *keySet) find(t *jws) (*key, error) {
 			continue
 		}
 		if found != nil {
-			return nil, refusef(ruleKeyUnknown, "more than one key fits kid %s and alg %s", quote(t.keyID), t.algorithm)
+			return nil, refusef(extauthz.RuleTokenKey, "more than one key fits kid %s and alg %s", quote(t.keyID), t.algorithm)
 		}
 		found = k
 	}
@@ -88,9 +90,9 @@ func (s *keySet) find(t *jws) (*key, error) {
 	case found != nil:
 		return found, nil
 	case known:
-		return nil, refusef(ruleAlgorithm, "the key with kid %s is not one for alg %s", quote(t.keyID), t.algorithm)
+		return nil, refusef(extauthz.RuleTokenAlgorithm, "the key with kid %s is not one for alg %s", quote(t.keyID), t.algorithm)
 	case t.keyID == "":
-		return nil, refusef(ruleKeyUnknown, "no kid, and no key for alg %s", t.algorithm)
+		return nil, refusef(extauthz.RuleTokenKey, "no kid, and no key for alg %s", t.algorithm)
 	}
 	return nil, errUnknownKey
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/mcpgate/mcpgate/extauthz"
 	"github.com/mcpgate/mcpgate/registry"
 )
 
@@ -32,8 +33,8 @@ func TestOneBadKeyDoesNotFailTheSet(t *testing.T) {
 	f.SetIssuer(corp(func(i *registry.Issuer) { i.Name = "other" }))
 	f.RemoveIssuer("corp")
 	f.accept(good.mint(f.claims()))
-	f.refuse(rsaKey("small", 2).mint(f.claims()), ruleKeyUnknown)
-	f.refuse(rsaKey("enc", 1).mint(f.claims()), ruleKeyUnknown)
+	f.refuse(rsaKey("small", 2).mint(f.claims()), extauthz.RuleTokenKey)
+	f.refuse(rsaKey("enc", 1).mint(f.claims()), extauthz.RuleTokenKey)
 	s := f.Status()[0]
 	if s.Keys != 1 || len(s.Skipped) != 5 {
 		t.Errorf("status %+v", s)
@@ -84,14 +85,14 @@ func TestFindTheOneKey(t *testing.T) {
 		want     string // a rule, "unknown", or "" for a key
 	}{
 		{"by kid", []obj{r1.jwk(), r2.jwk(), ec.jwk()}, "RS256", "r2", ""},
-		{"kid of another type of key", []obj{r1.jwk(), ec.jwk()}, "RS256", "ec", string(ruleAlgorithm)},
+		{"kid of another type of key", []obj{r1.jwk(), ec.jwk()}, "RS256", "ec", string(extauthz.RuleTokenAlgorithm)},
 		{"kid unknown", []obj{r1.jwk()}, "RS256", "r2", "unknown"},
 		{"kid unknown and one key without kid", []obj{bare.jwk()}, "RS256", "r1", "unknown"},
 		{"no kid, one fits", []obj{r1.jwk(), ec.jwk()}, "RS256", "", ""},
 		{"no kid, one fits by its alg", []obj{r1.jwk("alg", "RS256"), r2.jwk("alg", "PS256")}, "RS256", "", ""},
-		{"no kid, two fit", []obj{r1.jwk(), r2.jwk()}, "RS256", "", string(ruleKeyUnknown)},
-		{"no kid, none fits", []obj{ec.jwk()}, "RS256", "", string(ruleKeyUnknown)},
-		{"duplicate kid", []obj{r1.jwk(), r2.jwk("kid", "r1")}, "RS256", "r1", string(ruleKeyUnknown)},
+		{"no kid, two fit", []obj{r1.jwk(), r2.jwk()}, "RS256", "", string(extauthz.RuleTokenKey)},
+		{"no kid, none fits", []obj{ec.jwk()}, "RS256", "", string(extauthz.RuleTokenKey)},
+		{"duplicate kid", []obj{r1.jwk(), r2.jwk("kid", "r1")}, "RS256", "r1", string(extauthz.RuleTokenKey)},
 		{"duplicate kid of two types", []obj{r1.jwk(), ec.jwk("kid", "r1")}, "RS256", "r1", ""},
 		{"the same key twice", []obj{r1.jwk(), r1.jwk()}, "RS256", "r1", ""},
 	}

@@ -13,6 +13,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"math/big"
@@ -98,7 +99,7 @@ func (k testKey) jwk(extra ...any) obj {
 		m["kid"] = k.kid
 	}
 	for i := 0; i < len(extra); i += 2 {
-		m[extra[i].(string)] = extra[i+1]
+		m[fmt.Sprint(extra[i])] = extra[i+1]
 	}
 	return m
 }
@@ -194,10 +195,15 @@ func (i *idp) serve(url string, h http.HandlerFunc) {
 }
 
 func (i *idp) serveJSON(url string, v any) {
-	i.serve(url, func(w http.ResponseWriter, _ *http.Request) { w.Write(mustJSON(v)) })
+	i.serve(url, body(string(mustJSON(v))))
 }
 
 func (i *idp) serveKeys(url string, keys ...obj) { i.serveJSON(url, obj{"keys": keys}) }
+
+// body answers with the text.
+func body(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
+}
 
 func (i *idp) serveStatus(url string, status int) {
 	i.serve(url, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
@@ -297,11 +303,12 @@ func claims(now time.Time) obj {
 func (f *fixture) claims(extra ...any) obj {
 	c := claims(f.now())
 	for i := 0; i < len(extra); i += 2 {
+		name := fmt.Sprint(extra[i])
 		if extra[i+1] == nil {
-			delete(c, extra[i].(string))
+			delete(c, name)
 			continue
 		}
-		c[extra[i].(string)] = extra[i+1]
+		c[name] = extra[i+1]
 	}
 	return c
 }
@@ -336,7 +343,7 @@ func wantRefusal(tb testing.TB, c *extauthz.Caller, err error, rule extauthz.Rul
 	if e.Rule != rule {
 		tb.Fatalf("refused by %s (%s), want %s", e.Rule, e.Reason, rule)
 	}
-	if e.Unavailable != (rule == ruleUnavailable || rule == ruleVerifierBusy) {
+	if e.Unavailable != (rule == extauthz.RuleKeysUnavailable || rule == extauthz.RuleOverload) {
 		tb.Errorf("unavailable is %t for %s", e.Unavailable, rule)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mcpgate/mcpgate/extauthz"
 	"github.com/mcpgate/mcpgate/registry"
 )
 
@@ -136,12 +137,11 @@ func (s *source) find(ctx context.Context, t *jws) (*key, *keySet, *Error) {
 			if err == nil {
 				return k, p.keys, nil
 			}
-			var refusal *Error
-			if errors.As(err, &refusal) {
+			if refusal, ok := errors.AsType[*Error](err); ok {
 				return nil, nil, refusal
 			}
 		}
-		f, err := s.ask(p, usable, t.keyID)
+		f, err := s.ask(p, usable, t.keyID) //nolint:contextcheck // a fetch is for all who wait, and outlives one of them
 		if err != nil {
 			return nil, nil, err
 		}
@@ -149,7 +149,7 @@ func (s *source) find(ctx context.Context, t *jws) (*key, *keySet, *Error) {
 			return nil, nil, err
 		}
 	}
-	return nil, nil, unavailablef(ruleUnavailable, "the keys change faster than they can be looked at")
+	return nil, nil, unavailablef(extauthz.RuleKeysUnavailable, "the keys change faster than they can be looked at")
 }
 
 // ask joins the fetch in flight or begins one, if the pace allows it. seen is
@@ -171,18 +171,18 @@ func (s *source) ask(seen *publication, usable bool, kid string) (*fetch, *Error
 	now := s.now()
 	if !usable {
 		if s.failures > 0 && now.Sub(s.ended) < retryInterval {
-			return nil, unavailablef(ruleUnavailable, "no usable keys: %v", s.lastErr)
+			return nil, unavailablef(extauthz.RuleKeysUnavailable, "no usable keys: %v", s.lastErr)
 		}
 		return s.begin(now), nil
 	}
 	if at, ok := s.unknown[kid]; ok && now.Sub(at) < unknownFor {
-		return nil, refusef(ruleKeyUnknown, "no key with kid %s", quote(kid))
+		return nil, refusef(extauthz.RuleTokenKey, "no key with kid %s", quote(kid))
 	}
 	if !s.asked.IsZero() && now.Sub(s.asked) < askInterval {
 		if s.failures > 0 {
-			return nil, unavailablef(ruleUnavailable, "no key with kid %s, and no newer keys: %v", quote(kid), s.lastErr)
+			return nil, unavailablef(extauthz.RuleKeysUnavailable, "no key with kid %s, and no newer keys: %v", quote(kid), s.lastErr)
 		}
-		return nil, refusef(ruleKeyUnknown, "no key with kid %s", quote(kid))
+		return nil, refusef(extauthz.RuleTokenKey, "no key with kid %s", quote(kid))
 	}
 	s.asked = now
 	s.remember(kid, now)
@@ -190,7 +190,7 @@ func (s *source) ask(seen *publication, usable bool, kid string) (*fetch, *Error
 }
 
 func removedError() *Error {
-	return unavailablef(ruleUnavailable, "the issuer is being removed or changed")
+	return unavailablef(extauthz.RuleKeysUnavailable, "the issuer is being removed or changed")
 }
 
 // remember notes that a fetch is made for kid; if the fetch brings the key, or
@@ -207,14 +207,14 @@ func (s *source) remember(kid string, now time.Time) {
 func (s *source) wait(ctx context.Context, f *fetch) *Error {
 	if s.waiting.Add(1) > maxWaiting {
 		s.waiting.Add(-1)
-		return unavailablef(ruleUnavailable, "more than %d checks wait for keys", maxWaiting)
+		return unavailablef(extauthz.RuleKeysUnavailable, "more than %d checks wait for keys", maxWaiting)
 	}
 	defer s.waiting.Add(-1)
 	select {
 	case <-f.done:
 		return nil
 	case <-ctx.Done():
-		return unavailablef(ruleUnavailable, "waiting for keys: %v", ctx.Err())
+		return unavailablef(extauthz.RuleKeysUnavailable, "waiting for keys: %v", ctx.Err())
 	case <-s.ctx.Done():
 		return removedError()
 	}

@@ -152,9 +152,10 @@ func (w Want) accepts(i *issuer) bool {
 // is shared and must not be changed.
 func (v *Verifier) Verify(ctx context.Context, rawToken string, want Want) (*extauthz.Caller, error) {
 	if len(rawToken) > MaxBytes { // before it is hashed
-		return nil, refusef(ruleMalformed, "the token has %d bytes, more than %d", len(rawToken), MaxBytes)
+		return nil, refusef(extauthz.RuleTokenTooLarge, "the token has %d bytes, more than %d", len(rawToken), MaxBytes)
 	}
-	d := digest(sha256.Sum256([]byte(rawToken)))
+	var buf [2048]byte // most tokens fit: no copy on the heap
+	d := digest(sha256.Sum256(append(buf[:0], rawToken...)))
 	if e := v.cache.get(d); e != nil && want.accepts(e.issuer) {
 		now := v.now()
 		if e.current(now) && e.check(now) == nil {
@@ -183,7 +184,7 @@ func (v *Verifier) verify(ctx context.Context, rawToken string, d digest, want W
 		candidates, closed := v.byURL[t.iss], v.closed
 		v.mu.RUnlock()
 		if closed {
-			return nil, unavailablef(ruleUnavailable, "shutting down")
+			return nil, unavailablef(extauthz.RuleKeysUnavailable, "shutting down")
 		}
 		e, err := v.verifyAmong(ctx, candidates, t, d, want)
 		if err == nil {
@@ -215,7 +216,7 @@ func (v *Verifier) verifyAmong(ctx context.Context, candidates []*issuer, t *jws
 		}
 	}
 	if refusal == nil {
-		return nil, refusef(ruleIssuer, "iss %s is not an issuer accepted here", quote(t.iss))
+		return nil, refusef(extauthz.RuleTokenIssuer, "iss %s is not an issuer accepted here", quote(t.iss))
 	}
 	return nil, refusal
 }
@@ -232,12 +233,14 @@ func (v *Verifier) verifyFor(ctx context.Context, i *issuer, t *jws, d digest, w
 	if err != nil {
 		return nil, err
 	}
-	cause, busy := v.flights.verify(ctx, flightKey{d, k}, func() error { return k.verify(t) })
-	if busy != nil {
-		return nil, busy
-	}
-	if cause != nil {
-		return nil, refusef(ruleSignature, "%v", cause)
+	err = v.flights.verify(ctx, flightKey{d, k}, func() *Error {
+		if err := k.verify(t); err != nil {
+			return refusef(extauthz.RuleTokenSignature, "%v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	e.keys = keys
 	return e, nil
