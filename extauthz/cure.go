@@ -2,6 +2,7 @@ package extauthz
 
 import (
 	"cmp"
+	"maps"
 	"math/bits"
 	"slices"
 )
@@ -9,8 +10,11 @@ import (
 // Limits of the search for a smallest set of scopes. Beyond them the set is
 // small, but maybe not the smallest.
 const (
+	// maxIncluders is the number of scopes that are considered only for what
+	// they include.
 	maxIncluders = 256
-	maxSteps     = 20_000
+	// maxSteps is the number of scopes tried in the search.
+	maxSteps = 20_000
 )
 
 // candidate is a scope that would cover some of the missing operations.
@@ -101,34 +105,40 @@ func (v *view) weigh(g *grant) weight {
 // what they include, the one that grants least first.
 func (s *ServerPolicy) candidates(ops []operation) []*candidate {
 	byName := make(map[string]*candidate)
-	add := func(c candidate, i int) {
+	add := func(c candidate) *candidate {
 		known, ok := byName[c.name]
 		if !ok {
 			c.covers = newBitset(len(ops))
 			known = &c
 			byName[c.name] = known
 		}
-		known.covers.add(i)
 		known.wild = known.wild && c.wild
-		known.included = known.included && c.included
 		known.closest = max(known.closest, c.closest)
+		return known
 	}
 	for i, op := range ops {
-		s.granters(op, func(c candidate) {
-			add(c, i)
-			up := func(name string) []string { l, _ := s.view.includers.get(name); return l }
-			for _, name := range reach(c.name, up, maxIncluders)[1:] {
-				closure, _ := s.view.closures.get(name)
-				add(candidate{name: name, included: true, wild: c.wild, closest: c.closest, weight: weight{len(closure)}}, i)
-			}
-		})
+		s.granters(op, func(c candidate) { add(c).covers.add(i) })
 	}
-	cs := make([]*candidate, 0, len(byName))
-	for _, c := range byName {
-		cs = append(cs, c)
+	sorted := func() []*candidate {
+		return slices.SortedFunc(maps.Values(byName), (*candidate).compare)
 	}
-	slices.SortFunc(cs, (*candidate).compare)
-	return cs
+	up := func(name string) []string { l, _ := s.view.includers.get(name); return l }
+	budget := maxIncluders
+	for _, direct := range sorted() {
+		if budget <= 0 {
+			break
+		}
+		// What direct covers by its own rules and what a scope that it includes
+		// covers both go to all that include it.
+		for _, name := range reach(direct.name, up, budget)[1:] {
+			closure, _ := s.view.closures.get(name)
+			budget--
+			add(candidate{
+				name: name, included: true, wild: direct.wild, closest: direct.closest, weight: weight{len(closure)},
+			}).covers.union(direct.covers)
+		}
+	}
+	return sorted()
 }
 
 // cover chooses the fewest candidates that cover all of want, preferring those
@@ -204,6 +214,12 @@ func (b bitset) empty() bool    { return b.first() < 0 }
 func (b bitset) remove(o bitset) {
 	for i := range b {
 		b[i] &^= o[i]
+	}
+}
+
+func (b bitset) union(o bitset) {
+	for i := range b {
+		b[i] |= o[i]
 	}
 }
 
