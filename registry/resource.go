@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Kind names a kind of resource, as in the `kind:` member of a document.
@@ -51,6 +52,40 @@ func (k Key) String() string { return strings.ToLower(string(k.Kind)) + "/" + k.
 // Compare orders keys by kind, then by name, byte by byte.
 func (k Key) Compare(o Key) int {
 	return cmp.Or(cmp.Compare(k.Kind, o.Kind), cmp.Compare(k.Name, o.Name))
+}
+
+// maxKeyBytes bounds the names that stores accept, above what validation does
+// and below what their databases do.
+const maxKeyBytes = 4096
+
+// CheckKey returns an ErrInvalid for a key that a Store cannot keep: of an
+// unknown kind, or with a name that is empty, longer than 4096 bytes or not
+// UTF-8.
+func CheckKey(k Key) error {
+	if _, err := New(k.Kind); err != nil {
+		return fmt.Errorf("key %q: %w: %w", k, ErrInvalid, err)
+	}
+	if k.Name == "" || len(k.Name) > maxKeyBytes || !utf8.ValidString(k.Name) {
+		return fmt.Errorf("key %.100q: %w: the name must be UTF-8 of 1 to %d bytes", k, ErrInvalid, maxKeyBytes)
+	}
+	return nil
+}
+
+// Storable returns an ErrInvalid for a resource that a Store cannot keep: for
+// its own key or for one of its References.
+func Storable(r Resource) error {
+	if r == nil {
+		return fmt.Errorf("no resource: %w", ErrInvalid)
+	}
+	if err := CheckKey(r.Key()); err != nil {
+		return err
+	}
+	for _, k := range r.References() {
+		if err := CheckKey(k); err != nil {
+			return fmt.Errorf("%s: reference: %w", r.Key(), err)
+		}
+	}
+	return nil
 }
 
 // Metadata is what the store keeps about a resource. Whatever a writer puts

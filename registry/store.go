@@ -23,7 +23,11 @@ type Store interface {
 	// all or nothing, unless fn returns an error, which Update then returns as
 	// it is. It returns after the commit is durable, with its revision; a
 	// transaction that changed nothing commits nothing and returns the current
-	// revision. fn may be run more than once and must have no other effect.
+	// revision. fn may be run more than once and must have no other effect;
+	// Update does not return while it runs, and a panic in it is an error. When
+	// ctx ends before fn has begun, Update returns its error; what has begun is
+	// finished. What counts is the net effect: a Put and a Delete of the same key
+	// are no change.
 	Update(ctx context.Context, fn func(Tx) error) (revision int64, err error)
 
 	// Watch delivers every commit after the given revision, in order, each
@@ -53,7 +57,8 @@ type Tx interface {
 	// Referrers returns the keys of the resources whose References contain
 	// key. Its cost grows with their number, not with the registry.
 	Referrers(key Key) ([]Key, error)
-	// Put stores a copy of r. At commit the store sets its Metadata: Revision,
+	// Put stores a copy of r, or returns ErrInvalid when Storable refuses
+	// it; the rest is the caller's matter (see Apply). At commit the store sets its Metadata: Revision,
 	// UpdatedAt, CreatedAt (kept from the resource it replaces), and a Server's
 	// Generation (kept while SameUpstream holds). A Put equal to what is stored
 	// but for Metadata is no change.

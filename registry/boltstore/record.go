@@ -15,10 +15,6 @@ import (
 // a change of the layout gets a new value and a migration.
 const format = "mcpgate-registry-1"
 
-// maxNameBytes bounds the names in keys, far above what validation accepts
-// and far below what bbolt does.
-const maxNameBytes = 4096
-
 func bucketMeta() []byte       { return []byte("meta") }
 func bucketResources() []byte  { return []byte("resources") }
 func bucketReferences() []byte { return []byte("references") }
@@ -72,7 +68,7 @@ func referencesPrefix(target registry.Key) []byte {
 	b := make([]byte, 0, 2*(len(target.Kind)+len(target.Name))+8)
 	b = append(b, target.Kind...)
 	b = append(b, 0)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(target.Name))) //nolint:gosec // bounded by maxNameBytes in Put
+	b = binary.BigEndian.AppendUint16(b, uint16(len(target.Name))) //nolint:gosec // bounded by registry.CheckKey
 	return append(b, target.Name...)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcpgate/mcpgate/registry"
 	"github.com/mcpgate/mcpgate/registry/boltstore"
+	"github.com/mcpgate/mcpgate/registry/registrytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -52,6 +53,14 @@ func put(t testing.TB, s registry.Store, resources ...registry.Resource) int64 {
 		t.Fatal(err)
 	}
 	return revision
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	registrytest.Run(t, func(t testing.TB) registry.Store {
+		s, _ := open(t, boltstore.NoSync(boltstore.Options{}))
+		return s
+	})
 }
 
 func TestReopenKeepsEverything(t *testing.T) {

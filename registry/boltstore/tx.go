@@ -101,8 +101,8 @@ func (o *overlay) Referrers(key registry.Key) ([]registry.Key, error) {
 	if o.done {
 		return nil, errTxDone
 	}
-	if len(key.Name) > maxNameBytes {
-		return nil, nil
+	if registry.CheckKey(key) != nil {
+		return nil, nil // nothing that was put can refer to it
 	}
 	prefix := referencesPrefix(key)
 	keys, err := o.scan(bucketReferences(), prefix, len(prefix))
@@ -138,17 +138,10 @@ func (o *overlay) Put(r registry.Resource) error {
 	if o.done {
 		return errTxDone
 	}
-	if r == nil {
-		return errors.New("put of no resource")
-	}
-	key := r.Key()
-	if _, err := registry.New(key.Kind); err != nil {
+	if err := registry.Storable(r); err != nil {
 		return err
 	}
-	if len(key.Name) > maxNameBytes {
-		return fmt.Errorf("name of %d bytes: %w", len(key.Name), registry.ErrInvalid)
-	}
-	o.write(key, r.Clone())
+	o.write(r.Key(), r.Clone())
 	return nil
 }
 

@@ -281,6 +281,9 @@ func (tx *memoryTx) Put(r registry.Resource) error {
 	if tx.done {
 		return errTxDone
 	}
+	if err := registry.Storable(r); err != nil {
+		return err
+	}
 	tx.view[r.Key()] = r.Clone()
 	return nil
 }
