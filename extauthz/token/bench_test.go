@@ -62,7 +62,7 @@ func BenchmarkCold(b *testing.B) {
 	} {
 		f := newFixture(b)
 		f.idp.serveKeys(corpJWKS, k.jwk())
-		f.SetIssuer(corp())
+		f.SetIssuer(corp(otherwise))
 		raw := k.mint(benchClaims(f))
 		f.accept(raw)
 		b.Run(k.alg+"/verify", func(b *testing.B) {

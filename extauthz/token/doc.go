@@ -38,6 +38,9 @@
 //     proof, and taking such a token without it would undo the binding.
 //   - A claim that is present in a form it must not have is refused, never
 //     taken for absent.
+//   - A key that was replaced under its old kid counts from the next refresh on.
+//     Only an unknown kid causes a fetch out of turn, once in ten seconds for
+//     all: a flood of invented kids delays a new key by that much, no more.
 //   - High-s ECDSA signatures are accepted (RFC 7518 does not forbid them):
 //     nothing here depends on a token having one signature only.
 //   - A key set may live in private address ranges, since identity providers

@@ -32,6 +32,7 @@ func foreignType(typ string) bool {
 // change makes another issuer and retires this one, and with it, at once, the
 // cached tokens that it accepted.
 type issuer struct {
+	settings   *registry.Issuer // without metadata
 	name, url  string
 	algorithms []string
 	types      []string
@@ -49,6 +50,7 @@ func compile(r *registry.Issuer) *issuer {
 		return list
 	}
 	i := &issuer{
+		settings:   settingsOf(r),
 		name:       r.Name,
 		url:        r.Issuer,
 		algorithms: slices.Clone(or(r.Algorithms, registry.DefaultAlgorithms)),
@@ -59,6 +61,13 @@ func compile(r *registry.Issuer) *issuer {
 		i.types = append(i.types, normalType(t))
 	}
 	return i
+}
+
+// settingsOf is a copy of r without what the store keeps about it.
+func settingsOf(r *registry.Issuer) *registry.Issuer {
+	c, _ := r.Clone().(*registry.Issuer)
+	c.Metadata = registry.Metadata{}
+	return c
 }
 
 // judge applies the issuer's settings to a token, all but the audience and

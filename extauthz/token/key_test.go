@@ -37,7 +37,7 @@ func TestAlgorithms(t *testing.T) {
 		set = append(set, k.jwk("alg", k.alg), k.jwk("kid", "plain-"+k.kid))
 	}
 	f.idp.serveKeys(corpJWKS, set...)
-	f.SetIssuer(corp(allAlgorithms))
+	f.SetIssuer(corp(allAlgorithms, otherwise))
 
 	for _, k := range keys {
 		t.Run(k.alg, func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestSignature(t *testing.T) {
 	rs := rsaKey("rs", 0)
 	f := newFixture(t)
 	f.idp.serveKeys(corpJWKS, ec.jwk(), ed.jwk(), rs.jwk())
-	f.SetIssuer(corp())
+	f.SetIssuer(corp(otherwise))
 	private, _ := ec.private.(*ecdsa.PrivateKey)
 	curve := private.Curve
 	n := curve.Params().N

@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -23,11 +24,14 @@ func inBubble(t *testing.T, f func(*fixture), change ...func(*registry.Issuer)) 
 		x.idp.serveKeys(corpJWKS, x.key.jwk())
 		x.Verifier = New(Config{Transport: x.idp})
 		x.SetIssuer(corp(change...))
+		defer x.Close()
 		synctest.Wait()
 		f(x)
-		x.Close()
 	})
 }
+
+// otherwise is a change of settings that changes nothing for the tests.
+func otherwise(i *registry.Issuer) { i.Audiences = []string{"api://other"} }
 
 // sleep lets time pass, and what is due then finish.
 func sleep(d time.Duration) {
@@ -116,7 +120,7 @@ func TestKeysDownLater(t *testing.T) {
 			w.Header().Set("Location", "https://as.example.com/elsewhere")
 			w.WriteHeader(http.StatusFound)
 		},
-		"10 MB":         body(`{"keys":[],"pad":"` + strings.Repeat("x", 10<<20) + `"}`),
+		"too large":     body(`{"keys":[],"pad":"` + strings.Repeat("x", maxDocument) + `"}`),
 		"never answers": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 	}
 	for name, h := range bad {
@@ -212,9 +216,11 @@ func TestUnknownKidFlood(t *testing.T) {
 	inBubble(t, func(f *fixture) {
 		base := f.idp.fetches(corpJWKS)
 		begin := time.Now()
+		forged := func([]byte) []byte { return make([]byte, 256) }
 		for i := range 600 { // a minute
 			for j := range 3 {
-				f.refuse(testKey{"x" + strings.Repeat("y", i%50*3+j), "RS256", f.key.private}.mint(f.claims()), extauthz.RuleTokenKey)
+				h := obj{"alg": "RS256", "typ": "at+jwt", "kid": fmt.Sprint(i%50*3 + j)}
+				f.refuse(compact(mustJSON(h), mustJSON(f.claims()), forged), extauthz.RuleTokenKey)
 			}
 			sleep(100 * time.Millisecond)
 		}
@@ -296,7 +302,7 @@ func TestUnknownKidDuringARefresh(t *testing.T) {
 			<-time.After(200 * time.Millisecond)
 			answer(w, r)
 		})
-		f.SetIssuer(corp()) // which refreshes
+		f.SetIssuer(corp(otherwise)) // which refreshes
 		<-time.After(100 * time.Millisecond)
 		f.accept(next.mint(f.claims()))
 	})
@@ -380,7 +386,7 @@ func TestASetThatPanicsTheReaderIsAFailure(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(f *fixture) {
 		f.idp.serve(corpJWKS, func(http.ResponseWriter, *http.Request) { panic("hostile") })
-		f.SetIssuer(corp())
+		f.SetIssuer(corp(otherwise))
 		synctest.Wait()
 		f.accept(f.key.mint(f.claims()))
 		if s := f.Status()[0]; !strings.Contains(s.LastError, "hostile") {

@@ -48,6 +48,7 @@ func TestTransportLimits(t *testing.T) {
 	}{
 		{"at the limit", body(strings.Repeat(" ", maxDocument)), ""},
 		{"above the limit", body(strings.Repeat(" ", maxDocument+1)), "more than"},
+		{"10 MB", body(strings.Repeat(" ", 10<<20)), "more than"},
 		{"redirect inside", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, "status 302"},
 		{"permanent redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL, http.StatusPermanentRedirect)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -84,7 +85,7 @@ func (v *Verifier) Close() {
 }
 
 // SetIssuer adds an issuer, or changes the settings of the one with the same
-// name. It does not wait for the issuer's keys; tokens that come before them
+// name; equal settings change nothing. It does not wait for the issuer's keys; tokens that come before them
 // do. Tokens accepted under other settings are verified anew. r must be valid
 // (registry.Validate) and is not kept.
 func (v *Verifier) SetIssuer(r *registry.Issuer) {
@@ -96,6 +97,9 @@ func (v *Verifier) SetIssuer(r *registry.Issuer) {
 	next := compile(r)
 	var last *publication
 	if old := v.byName[r.Name]; old != nil {
+		if reflect.DeepEqual(old.settings, next.settings) {
+			return
+		}
 		if old.source.url == r.Issuer && old.source.jwksURI == r.JWKSURI {
 			last = old.source.published.Load()
 		}

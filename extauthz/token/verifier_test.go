@@ -172,6 +172,17 @@ func TestChangedSettingsHoldAtOnce(t *testing.T) {
 	f.refuse(raw, extauthz.RuleTokenAudience)
 }
 
+func TestEqualSettingsChangeNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	raw := f.key.mint(f.claims())
+	first := f.accept(raw)
+	f.SetIssuer(corp(func(i *registry.Issuer) { i.Metadata = registry.Metadata{Revision: 7} }))
+	if f.accept(raw) != first || f.idp.fetches(corpJWKS) != 1 {
+		t.Errorf("verified anew, or %d fetches", f.idp.fetches(corpJWKS))
+	}
+}
+
 // TestChangedSettingsKeepTheKeys: a change of settings is no outage, even when
 // the issuer is down at that moment.
 func TestChangedSettingsKeepTheKeys(t *testing.T) {
