@@ -3,6 +3,7 @@ package listfilter
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -72,4 +73,27 @@ func BenchmarkProcess(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkOverGRPC is one whole stream over gRPC in memory. cpu-ns/op is the
+// processor time of both sides, the client's included.
+func BenchmarkOverGRPC(b *testing.B) {
+	c := dial(b, newServer(b, Config{}))
+	list := toolList(100)
+	var before, after syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		w := open(b, c)
+		w.send(start(about(), false, ok, asJSON), piece(list), last(""))
+		if got := w.receive(); !got.ended {
+			b.Fatalf("got %+v", got)
+		}
+	}
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &after); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(after.Utime.Nano()+after.Stime.Nano()-before.Utime.Nano()-before.Stime.Nano())/float64(b.N), "cpu-ns/op")
 }

@@ -24,7 +24,7 @@ import (
 
 // dial serves s over gRPC in memory. When the test ends, all streams must have
 // ended and nothing may be held.
-func dial(t *testing.T, s *Server) extprocv3.ExternalProcessorClient {
+func dial(t testing.TB, s *Server) extprocv3.ExternalProcessorClient {
 	t.Helper()
 	listener := bufconn.Listen(1 << 20)
 	g := grpc.NewServer(grpc.MaxRecvMsgSize(17 << 20))
@@ -53,12 +53,12 @@ func dial(t *testing.T, s *Server) extprocv3.ExternalProcessorClient {
 
 // wire is Envoy's side of one stream over gRPC.
 type wire struct {
-	t      *testing.T
+	t      testing.TB
 	stream extprocv3.ExternalProcessor_ProcessClient
 	cancel context.CancelFunc
 }
 
-func open(t *testing.T, c extprocv3.ExternalProcessorClient) wire {
+func open(t testing.TB, c extprocv3.ExternalProcessorClient) wire {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
