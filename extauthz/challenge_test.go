@@ -34,7 +34,8 @@ func TestChallenge(t *testing.T) {
 			`Bearer error="invalid_request", scope="a b", ` + metadata + `, error_description="more than one access token"`,
 		},
 		{
-			"insufficient scope", Decision{Rule: RuleScopeInsufficient, Scopes: []string{"w"}},
+			"insufficient scope",
+			Decision{Rule: RuleScopeInsufficient, Scopes: []string{"w"}},
 			`Bearer error="insufficient_scope", scope="w", ` + metadata,
 		},
 		{"no scope helps", Decision{Rule: RuleNoScopeHelps}, ""},
@@ -42,7 +43,8 @@ func TestChallenge(t *testing.T) {
 		{"unknown rule", p.Refuse("nonsense", ""), ""},
 		{"allow", Decision{Allow: true, Rule: RuleTokenMissing}, ""},
 		{
-			"names that are no scope-token", Decision{Rule: RuleScopeInsufficient, Scopes: []string{`a"`, `b\`, "c d", "é", "e\n", "", "ok"}},
+			"names that are no scope-token",
+			Decision{Rule: RuleScopeInsufficient, Scopes: []string{`a"`, `b\`, "c d", "é", "e\n", "", "ok"}},
 			`Bearer error="insufficient_scope", scope="ok", ` + metadata,
 		},
 	} {
@@ -137,7 +139,7 @@ func FuzzChallenge(f *testing.F) {
 				t.Errorf("%q: first match of %s is %q, want %q", header, name, firstMatch(header, name), got[name])
 			}
 		}
-		for _, name := range strings.Fields(got["scope"]) {
+		for name := range strings.FieldsSeq(got["scope"]) {
 			if !slices.Contains(d.Scopes, name) {
 				t.Errorf("%q: scope %q was not asked for", header, name)
 			}

@@ -46,6 +46,7 @@ func (r Reply) String() string {
 		return "session"
 	case Resume:
 		return "resume"
+	case Plain:
 	}
 	return "none"
 }

@@ -60,7 +60,7 @@ const (
 	// RuleTokenType: `typ` is not one that the Issuer lists.
 	RuleTokenType Rule = "token-type"
 	// RuleTokenAlgorithm: `alg` is not one that the Issuer lists, or not the key's.
-	RuleTokenAlgorithm Rule = "token-algorithm"
+	RuleTokenAlgorithm Rule = "token-algorithm" //nolint:gosec // G101 takes the id of a rule for a token
 	// RuleTokenHeader: a JOSE header that is refused, such as `crit` or `zip`.
 	RuleTokenHeader Rule = "token-header"
 	// RuleTokenKey: no key of the issuer fits.
@@ -68,7 +68,7 @@ const (
 	RuleTokenSignature Rule = "token-signature"
 	RuleTokenExpired   Rule = "token-expired"
 	// RuleTokenNotYetValid: `nbf` or `iat` is in the future.
-	RuleTokenNotYetValid Rule = "token-not-yet-valid"
+	RuleTokenNotYetValid Rule = "token-not-yet-valid" //nolint:gosec // G101 takes the id of a rule for a token
 	// RuleTokenIssuer: `iss` is none that the server accepts.
 	RuleTokenIssuer   Rule = "token-issuer"
 	RuleTokenAudience Rule = "token-audience"
