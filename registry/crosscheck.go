@@ -184,9 +184,10 @@ func (w *includeWalk) report(first string) {
 	if len(names) > maxListed {
 		names = append(append(names[:maxListed:maxListed], "…"), names[len(names)-1])
 	}
-	w.cycles = append(w.cycles, Problem{
-		Key:     Key{KindScope, cycle[at].name},
-		Field:   fmt.Sprintf("includes[%d]", cycle[at].next-1),
-		Message: "makes a cycle: " + strings.Join(names, " → "),
-	})
+	p := Problem{Key: Key{KindScope, cycle[at].name}, Field: fmt.Sprintf("includes[%d]", cycle[at].next-1)}
+	if slices.ContainsFunc(w.cycles, func(o Problem) bool { return o.Key == p.Key && o.Field == p.Field }) {
+		return // the same include, by a second way
+	}
+	p.Message = "makes a cycle: " + strings.Join(names, " → ")
+	w.cycles = append(w.cycles, p)
 }
