@@ -133,6 +133,7 @@ func (c *catalog) last() string {
 // built is what one change of a server needs.
 type built struct {
 	server         *registry.Server
+	beside         []*registry.Server
 	cluster, scope content
 	failed         kind
 	err            error
@@ -150,21 +151,21 @@ func (c *catalog) prepare(s *registry.Server) built {
 		b.failed = clusters
 		return b
 	}
-	versions := []*registry.Server{s}
 	if sv := c.servers[s.Name]; sv != nil {
-		versions = append(c.beside(sv, s), s)
+		b.beside = c.beside(sv, s)
 	}
-	if b.scope, b.err = c.build.scopeOf(versions, c.rev(s.Name)); b.err != nil {
+	if b.scope, b.err = c.build.scopeOf(append(slices.Clone(b.beside), s), c.rev(s.Name)); b.err != nil {
 		b.failed = scopes
 	}
 	return b
 }
 
 // beside are the generations that retire, or go on retiring, once s is
-// current.
+// current. One that an Envoy has refused is not among them: nothing is in
+// flight to it, and its routes would have the next scope refused as well.
 func (c *catalog) beside(sv *serving, s *registry.Server) []*registry.Server {
 	old := slices.Clone(sv.retiring)
-	if sv.current.Metadata.Generation != s.Metadata.Generation {
+	if sv.current.Metadata.Generation != s.Metadata.Generation && !c.quarantined(scopes, s.Name) {
 		old = append(old, sv.current)
 	}
 	return old[max(0, len(old)-maxRetiring):]
@@ -195,12 +196,17 @@ func (c *catalog) set(b built, revision int64, now time.Time) {
 	if g := sv.current.Metadata.Generation; g != s.Metadata.Generation {
 		c.expiries = append(c.expiries, expiry{now.Add(c.grace), s.Name, g})
 	}
-	sv.retiring, sv.current = c.beside(sv, s), s
+	sv.retiring, sv.current = b.beside, s
 	for _, v := range before {
 		if g := v.Metadata.Generation; !sv.serves(g) {
 			c.remove(clusters, xds.ClusterName(s.Name, g), revision)
 		}
 	}
+}
+
+func (c *catalog) quarantined(k kind, name string) bool {
+	r, ok := c.logs[k].get(name)
+	return ok && r.quarantined
 }
 
 func (s *serving) serves(generation int64) bool {
@@ -271,31 +277,29 @@ func (c *catalog) retire(e expiry) {
 	c.remove(clusters, xds.ClusterName(e.server, e.generation), revision)
 }
 
-// heal gives a scope that was refused together with others, as it was with
-// the given rev, another one, so that its content differs from whatever an
-// Envoy may have stored without applying it, and marks it to be sent alone.
-// When another Envoy's refusal has done so already, there is nothing to do.
+// heal gives a scope, which an Envoy may have stored without applying it as it
+// was with the given rev, another one, so that its content differs. When that
+// has been done already, there is nothing to do.
 func (c *catalog) heal(r *record, refused uint64) error {
-	r.doubt()
 	rev := refused + 1
 	if r.rev >= rev || r.quarantined {
 		return nil
 	}
-	c.revs[r.name] = rev
+	c.revs[r.name] = max(rev, c.rev(r.name))
 	if r.res == nil {
 		return nil // whoever puts it again takes the new rev
 	}
 	var ct content
 	var err error
 	if sv := c.servers[r.name]; sv != nil {
-		ct, err = c.build.scopeOf(sv.versions(), rev)
+		ct, err = c.build.scopeOf(sv.versions(), c.rev(r.name))
 	} else {
-		ct, err = c.fixedScope(r.name, rev)
+		ct, err = c.fixedScope(r.name, c.rev(r.name))
 	}
 	if err != nil {
 		return err
 	}
-	c.put(scopes, ct, r.revision).suspect = true
+	c.put(scopes, ct, r.revision)
 	return nil
 }
 

@@ -45,6 +45,8 @@ type flushed struct {
 	wait time.Duration
 	// more says that there is more to send now.
 	more bool
+	// unnamed is that of the stream.
+	unnamed bool
 }
 
 // flush takes from the logs what the Envoy lacks, in the order in which it
@@ -68,6 +70,7 @@ func (st *stream) flush(now time.Time) (flushed, error) {
 	st.flushScopes(&f, head, now)
 	st.flushLate(&f)
 	st.flushRemovedClusters(&f)
+	f.unnamed = st.unnamed
 	return f, nil
 }
 
@@ -181,7 +184,8 @@ func (st *stream) flushLate(f *flushed) {
 	r := st.late
 	st.late = nil
 	if r.res != nil && !r.quarantined {
-		st.respond(f, scopes, st.subs[scopes].mark(), []*record{r}, nil)
+		// Without it the Envoy has acknowledged nothing.
+		st.respond(f, scopes, mark{}, []*record{r}, nil)
 	}
 }
 
@@ -268,6 +272,13 @@ func (st *stream) settled() (at mark, ok bool) {
 		at = sub.alone[0].base
 	}
 	return at, at.seq >= st.gate
+}
+
+// accepted is what the Envoy has acknowledged, as far as others may rely on
+// it: nothing before its first sync is complete.
+func (st *stream) accepted() (at mark, ok bool) {
+	at, ok = st.settled()
+	return at, ok && st.late == nil
 }
 
 // respond adds a response and remembers what is in it.

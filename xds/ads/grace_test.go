@@ -2,14 +2,9 @@ package ads
 
 import (
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-
-	"github.com/mcpgate/mcpgate/xds"
 )
 
 // targets are the clusters that a server's scope leads to, oldest first.
@@ -21,22 +16,7 @@ func targets(t testing.TB, s *Server, name string) []string {
 	if !ok {
 		return nil
 	}
-	return scopeTargets(t, r.res.GetResource().GetValue())
-}
-
-func scopeTargets(t testing.TB, b []byte) []string {
-	t.Helper()
-	var m routev3.ScopedRouteConfiguration
-	if err := unmarshal(b, &m); err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for _, r := range m.GetRouteConfiguration().GetVirtualHosts()[0].GetRoutes() {
-		if c := r.GetRoute().GetCluster(); strings.HasPrefix(c, xds.ClusterPrefix) && !slices.Contains(out, c) {
-			out = append(out, c)
-		}
-	}
-	return out
+	return clustersIn(r.res.GetResource().GetValue())
 }
 
 func wantTargets(t testing.TB, s *Server, name string, want ...string) {

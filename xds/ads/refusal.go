@@ -71,7 +71,15 @@ func (s *Server) refusedUnknown(st *stream, k kind, detail *statuspb.Status) {
 func (s *Server) refusedUnnamed(st *stream, k kind, message string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.catalog.reject(st.node.id, k, "", 0, message)
+	s.rejectUnnamed(st, k, message)
+}
+
+// rejectUnnamed keeps a refusal without a name while the Envoy is connected;
+// nobody would take it back later. The caller holds the lock.
+func (s *Server) rejectUnnamed(st *stream, k kind, message string) {
+	if _, ok := s.streams[st]; ok {
+		s.catalog.reject(st.node.id, k, "", s.revision, message)
+	}
 }
 
 // reject keeps a refusal until the content changes.
@@ -114,9 +122,14 @@ func (s *Server) healScopes(st *stream, items []item) {
 		before := s.catalog.seq
 		for _, it := range items[:n] {
 			r := it.rec
+			r.doubt()
+			seq := r.seq
 			if err := s.catalog.heal(r, it.rev); err != nil {
 				s.log.Error("scope not built again", "scope", r.name, "error", err)
 				s.catalog.reject(st.node.id, scopes, r.name, r.revision, err.Error())
+			}
+			if r.seq != seq {
+				r.suspect = true // to be sent alone
 			}
 		}
 		s.published(before)
@@ -158,7 +171,7 @@ func (s *Server) retryClusters(st *stream, items []item, message string) {
 	}
 	if !named {
 		st.unnamed = true
-		s.catalog.reject(st.node.id, clusters, "", s.revision, message)
+		s.rejectUnnamed(st, clusters, message)
 	}
 	st.poke()
 }

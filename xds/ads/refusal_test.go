@@ -63,7 +63,7 @@ func TestRefusedScopesAreSentAgainAloneWithOtherContent(t *testing.T) {
 
 		// Other content is tried again.
 		s.Apply(put(mcp("bad", 3, 3, "/mcp")))
-		wantLines(t, p.drain(), "CDS +s-bad@3", "SRDS +bad")
+		wantLines(t, p.drain(), "CDS +s-bad@3", "SRDS +bad", "CDS -s-bad@2")
 		wantLines(t, rejected(s))
 	})
 }

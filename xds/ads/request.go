@@ -56,6 +56,14 @@ func (st *stream) handle(req *discoveryv3.DeltaDiscoveryRequest) error {
 	if nonce := req.GetResponseNonce(); nonce != "" {
 		st.answered(k, nonce, req.GetErrorDetail())
 	}
+	if len(req.GetInitialResourceVersions()) > 0 {
+		st.returning = true
+	}
+	if k == scopes && !st.asked {
+		st.server.recoverUnanswered(st, req.GetInitialResourceVersions())
+	}
+	st.asked = st.asked || k == scopes
+
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	sub := &st.subs[k]
@@ -133,7 +141,7 @@ func (st *stream) tried() {
 func (st *stream) settle() {
 	st.mu.Lock()
 	var settled []*waiter
-	if at, ok := st.settled(); ok {
+	if at, ok := st.accepted(); ok {
 		kept := st.waiters[:0]
 		for _, w := range st.waiters {
 			if at.seq >= w.target {

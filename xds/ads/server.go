@@ -60,6 +60,9 @@ type Server struct {
 	catalog  *catalog
 	revision int64 // of the registry, applied
 	streams  map[*stream]struct{}
+	// unanswered are the responses of scopes that an Envoy, by its node id, has
+	// been sent and not answered when its stream ended.
+	unanswered map[string][]*sent
 	// advanced is closed and replaced when revision or streams change.
 	advanced chan struct{}
 }
@@ -84,6 +87,7 @@ func newServer(cfg Config, b builders) (*Server, error) {
 		kick:       make(chan struct{}, 1),
 		catalog:    newCatalog(b, cfg.Grace),
 		streams:    make(map[*stream]struct{}),
+		unanswered: make(map[string][]*sent),
 		advanced:   make(chan struct{}),
 	}
 	m, err := xds.Listener(cfg.XDS)

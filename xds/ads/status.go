@@ -71,7 +71,7 @@ func (s *Server) Status() Status {
 func (st *stream) acknowledged(seq uint64, revision int64) int64 {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	at, ok := st.settled()
+	at, ok := st.accepted()
 	switch {
 	case !ok:
 		return 0

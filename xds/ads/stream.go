@@ -20,6 +20,9 @@ type stream struct {
 	node      node
 	address   string
 	connected time.Time
+	// returning says that the Envoy had resources when it connected, asked that
+	// it has asked for scopes. Only receive uses them.
+	returning, asked bool
 	// wake has a token when there may be something to send.
 	wake chan struct{}
 
@@ -112,6 +115,7 @@ func (s *Server) admit(st *stream) error {
 func (s *Server) dismiss(st *stream) {
 	s.mu.Lock()
 	delete(s.streams, st)
+	s.keepUnanswered(st)
 	s.catalog.forgetUnnamed(st.node.id)
 	close(s.advanced)
 	s.advanced = make(chan struct{})
@@ -162,6 +166,9 @@ func (st *stream) send(ctx context.Context, received <-chan error) error {
 			if err := st.grpc.Send(r); err != nil {
 				return err
 			}
+		}
+		if f.unnamed {
+			st.tried()
 		}
 		if f.more {
 			continue

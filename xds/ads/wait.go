@@ -77,7 +77,7 @@ func (s *Server) watch() *waiter {
 	w := &waiter{target: s.catalog.seq, left: len(s.streams), done: make(chan struct{})}
 	for st := range s.streams {
 		st.mu.Lock()
-		at, ok := st.settled()
+		at, ok := st.accepted()
 		ok = ok && at.seq >= w.target
 		if !ok {
 			st.waiters = append(st.waiters, w)
