@@ -81,7 +81,7 @@ type blocked struct{ release chan struct{} }
 
 func (b blocked) Wrap(session.Owner, string) (string, error) {
 	<-b.release
-	return "", nil
+	return "late", nil
 }
 
 func TestBlockedHandlerEndsWithinTheDeadline(t *testing.T) {
@@ -100,12 +100,12 @@ func TestBlockedHandlerEndsWithinTheDeadline(t *testing.T) {
 		if a := collect(t, answers{<-stream.out}, err); a.immediate != 502 {
 			t.Errorf("got %+v", a)
 		}
-		cancel()
 		// The late answer of the handler is not sent any more.
 		<-time.After(2 * time.Hour)
 		if len(stream.out) != 0 {
 			t.Errorf("sent after the end: %v", <-stream.out)
 		}
+		cancel()
 	})
 }
 

@@ -118,8 +118,8 @@ type upstreams map[string]http.HandlerFunc
 func (u upstreams) ServeHTTP(w http.ResponseWriter, r *http.Request) { u[r.Header.Get("x-case")](w, r) }
 
 // gateway starts an Envoy with the filter, in front of the upstream, and returns
-// its URL.
-func gateway(t *testing.T, s *Server, upstream http.Handler) string {
+// its URL and the Envoy.
+func gateway(t *testing.T, s *Server, upstream http.Handler) (string, *envoytest.Envoy) {
 	t.Helper()
 	dir := envoytest.Dir(t)
 	socket := filepath.Join(dir, "g.sock")
@@ -155,7 +155,7 @@ func gateway(t *testing.T, s *Server, upstream http.Handler) string {
 	e := envoytest.Start(t, []byte(config), envoytest.WithDir(dir))
 	address := net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
 	e.WaitListener(address)
-	return "http://" + address
+	return "http://" + address, e
 }
 
 // reply returns a handler that writes one reply in pieces.
@@ -265,7 +265,7 @@ func TestThroughEnvoy(t *testing.T) {
 		_, _ = io.WriteString(w, "data: ["+listed+"]\n\ndata: "+listed+"\n\n")
 	}
 
-	url := gateway(t, newServer(t, Config{Deadline: 2 * time.Second}), handlers)
+	url, e := gateway(t, newServer(t, Config{Deadline: 2 * time.Second}), handlers)
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	t.Cleanup(func() { close(hang) })
@@ -334,6 +334,13 @@ func TestThroughEnvoy(t *testing.T) {
 				}
 			})
 		})
+	}
+	// Nobody waits for the other to end a stream whose reply is complete; the
+	// two that were cut count as failed. All cases but one reach the filter, and
+	// one by one does too.
+	e.WaitCounter("http.mcp.ext_proc.streams_closed", int64(2*len(cases)))
+	if failed := e.Counter("http.mcp.ext_proc.streams_failed"); failed != 2 {
+		t.Errorf("%d failed streams", failed)
 	}
 }
 
