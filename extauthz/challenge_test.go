@@ -57,6 +57,18 @@ func TestChallenge(t *testing.T) {
 	}
 }
 
+// TestChallengeNeverBreaksOut: a URL that would need an escape is left out, as
+// clients read none.
+func TestChallengeNeverBreaksOut(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{`https://x/", error="`, `https://x/\`, "https://x/\r\nA: b", "https://x/é"} {
+		p := &ServerPolicy{MetadataURL: url, Baseline: []string{"a"}}
+		if got := p.Refuse(RuleTokenMissing, "").Challenge(p); got != `Bearer scope="a"` {
+			t.Errorf("%q: %s", url, got)
+		}
+	}
+}
+
 func TestChallengeIsBounded(t *testing.T) {
 	t.Parallel()
 	d := Decision{Rule: RuleTokenMissing}

@@ -28,6 +28,13 @@ func TestChallengeNamesTheScopeThatGrantsLeast(t *testing.T) {
 		{"a server by name with a prefix before every server", []registry.Resource{scopeOn("a", "*", "x"), scopeOn("b", "s", "*")}, "b"},
 		{"an exact name before a prefix", []registry.Resource{scopeOn("a", "s", "x*"), scopeOn("b", "s", "x")}, "b"},
 		{"a prefix before any", []registry.Resource{scopeOn("a", "s", "*"), scopeOn("b", "s", "x*")}, "b"},
+		{
+			"an exact name before a prefix, whatever else the scopes grant",
+			[]registry.Resource{scopeOn("a", "s", "x*"), &registry.Scope{Name: "b", Rules: []registry.Rule{{
+				Servers: []string{"s"}, Tools: []registry.Pattern{"x"}, Prompts: []registry.Pattern{"*"},
+			}}}},
+			"b",
+		},
 		{"fewer names", []registry.Resource{scopeOn("a", "s", "x", "y"), scopeOn("b", "s", "x")}, "b"},
 		{
 			"fewer servers",

@@ -94,24 +94,19 @@ type rule struct {
 	// index is that of the rule in its scope.
 	index                     int
 	tools, prompts, resources matcher
-	// methods is sorted and holds only what the table of methods leaves to it.
+	// methods is sorted. Those that the table governs otherwise have no effect:
+	// no operation asks for them.
 	methods []string
 }
 
 func compileRule(r *registry.Rule) *rule {
-	c := &rule{
+	return &rule{
 		source:    r,
 		tools:     compileMatcher(r.Tools),
 		prompts:   compileMatcher(r.Prompts),
 		resources: compileMatcher(r.Resources),
+		methods:   slices.Sorted(slices.Values(r.Methods)),
 	}
-	for _, name := range r.Methods {
-		if m, known := LookupMethod(name); !known || m.Grant == GrantMethods {
-			c.methods = append(c.methods, name)
-		}
-	}
-	slices.Sort(c.methods)
-	return c
 }
 
 // matcher is the one that judges operations of the kind, or nil.
