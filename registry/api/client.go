@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -60,7 +61,7 @@ func NewClient(address, token string, tlsConfig *tls.Config) *Client {
 // Close releases the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// ErrUnreachable: no gateway answers at the address.
+// ErrUnreachable is returned when no gateway answers at the address.
 var ErrUnreachable = errors.New("no gateway answers")
 
 // Get returns one resource, or an error that is registry.ErrNotFound.
@@ -202,9 +203,7 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return nil, fmt.Errorf("build request: %w", err)
 	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}

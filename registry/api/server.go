@@ -116,7 +116,7 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 		}
 		answer.Items = append(answer.Items, b)
 	}
-	return writeJSON(w, http.StatusOK, answer)
+	return writeJSON(w, answer)
 }
 
 func (s *server) get(w http.ResponseWriter, r *http.Request) error {
@@ -133,7 +133,7 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("ETag", etag(res.Meta().Revision))
-	return writeJSON(w, http.StatusOK, json.RawMessage(b))
+	return writeJSON(w, json.RawMessage(b))
 }
 
 func (s *server) put(w http.ResponseWriter, r *http.Request) error {
@@ -212,7 +212,7 @@ func (s *server) write(w http.ResponseWriter, r *http.Request, batch registry.Ba
 		}
 		answer.Rollout = &rollout
 	}
-	return writeJSON(w, http.StatusOK, answer)
+	return writeJSON(w, answer)
 }
 
 func (s *server) export(w http.ResponseWriter, r *http.Request) error {
@@ -238,11 +238,11 @@ func (s *server) export(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) status(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, s.Status())
+	return writeJSON(w, s.Status())
 }
 
 func (s *server) version(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, map[string]string{"version": s.Version})
+	return writeJSON(w, map[string]string{"version": s.Version})
 }
 
 func (s *server) explain(w http.ResponseWriter, r *http.Request) error {
@@ -256,7 +256,7 @@ func (s *server) explain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, answer)
+	return writeJSON(w, answer)
 }
 
 func (s *server) dump(w http.ResponseWriter, _ *http.Request) error {
@@ -394,13 +394,12 @@ func queryDuration(r *http.Request, name string) (time.Duration, error) {
 	return d, nil
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) error {
+func writeJSON(w http.ResponseWriter, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
 	_, err = w.Write(append(b, '\n'))
 	return err
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/mcpgate/mcpgate/registry"
@@ -93,11 +94,11 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string {
-	s := e.Message
+	lines := []string{e.Message}
 	for _, p := range e.Problems {
-		s += "\n  " + p.String()
+		lines = append(lines, p.String())
 	}
-	return s
+	return strings.Join(lines, "\n  ")
 }
 
 // String is the form shown to users.

@@ -41,8 +41,8 @@ type Gateway struct {
 	AllowedOrigins []string `json:"allowedOrigins"`
 	// Denial is "http" or "jsonrpc": how a denial that no scope can cure looks.
 	Denial string `json:"denial"`
-	// AccessLog is the path of Envoy's access log, "-" for standard output;
-	// empty: off.
+	// AccessLog is the path of Envoy's access log, "-" for Envoy's standard
+	// output; empty: off.
 	AccessLog string `json:"accessLog"`
 }
 

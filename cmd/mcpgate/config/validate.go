@@ -78,8 +78,8 @@ func (c Config) validateGateway(add addFunc) {
 			add(fmt.Sprintf("gateway.allowedOrigins[%d]", i), "%q is not an origin such as https://app.example", o)
 		}
 	}
-	if g.MaxRequestBytes < 1<<10 || g.MaxRequestBytes > 64<<20 {
-		add("gateway.maxRequestBytes", "%d is not between 1KiB and 64MiB", g.MaxRequestBytes)
+	if g.MaxRequestBytes < 1<<10 || g.MaxRequestBytes > 16<<20 {
+		add("gateway.maxRequestBytes", "%d is not between 1KiB and 16MiB", g.MaxRequestBytes)
 	}
 	oneOf(add, "gateway.denial", g.Denial, "http", "jsonrpc")
 }

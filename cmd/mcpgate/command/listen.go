@@ -1,0 +1,89 @@
+package command
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/mcpgate/mcpgate/cmd/mcpgate/config"
+)
+
+// listen binds an address: "unix:/path" with mode 0600, or "host:port".
+//
+// A Unix socket is bound under a temporary name and renamed into place, so
+// that a new process takes over from an old one with no refused connection
+// between them, and the old one's end does not remove the new one's socket.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	path, isUnix := strings.CutPrefix(address, "unix:")
+	if !isUnix {
+		return lc.Listen(ctx, "tcp", address)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	temp := fmt.Sprintf("%s.%d", path, os.Getpid())
+	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	// The socket must never be reachable by others, not even before a chmod.
+	old := syscall.Umask(0o177)
+	l, err := lc.Listen(ctx, "unix", temp)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	if ul, ok := l.(*net.UnixListener); ok {
+		ul.SetUnlinkOnClose(false)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen on %s: %w", address, err), l.Close(), os.Remove(temp))
+	}
+	return l, nil
+}
+
+// mutualTLS is the TLS of an endpoint that serves Envoy over a network: both
+// sides show a certificate. It is nil for a Unix socket and for an endpoint
+// that is explicitly insecure.
+func mutualTLS(e config.Endpoint) (*tls.Config, error) {
+	if strings.HasPrefix(e.Listen, "unix:") || e.TLS.CertFile == "" {
+		return nil, nil //nolint:nilnil // no TLS is an answer
+	}
+	c, err := serverTLS(config.CertTLS{CertFile: e.TLS.CertFile, KeyFile: e.TLS.KeyFile})
+	if err != nil {
+		return nil, err
+	}
+	pem, err := os.ReadFile(e.TLS.ClientCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("read client CA: %w", err)
+	}
+	c.ClientCAs = x509.NewCertPool()
+	if !c.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("client CA %s holds no certificate", e.TLS.ClientCAFile)
+	}
+	c.ClientAuth = tls.RequireAndVerifyClientCert
+	return c, nil
+}
+
+// serverTLS reads the certificate anew for every connection, so that a renewed
+// file needs no restart.
+func serverTLS(files config.CertTLS) (*tls.Config, error) {
+	load := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		cert, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("load certificate: %w", err)
+		}
+		return &cert, nil
+	}
+	if _, err := load(nil); err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: load, NextProtos: []string{"h2"}}, nil
+}
