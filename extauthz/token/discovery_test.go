@@ -79,6 +79,7 @@ func TestDiscovery(t *testing.T) {
 		{"RFC 8414", metadata(good), nil, true},
 		{"OpenID Connect", nil, metadata(good), true},
 		{"OpenID Connect after another issuer", with("issuer", "https://x"), metadata(good), true},
+		{"OpenID Connect after a bad key set", with("jwks_uri", "http://as.example.com/jwks"), metadata(good), true},
 		{"nothing", nil, nil, false},
 		{"issuer with a slash", with("issuer", corpURL+"/"), with("issuer", corpURL+"/"), false},
 		{"issuer in other case", with("issuer", strings.ToUpper(corpURL)), nil, false},

@@ -19,7 +19,7 @@ func TestTheSameTokenIsVerifiedOnce(t *testing.T) {
 		results := make(chan *Error, 50)
 		for range 50 {
 			go func() {
-				results <- f.verify(t.Context(), flightKey{}, func() *Error {
+				results <- f.verify(t.Context(), flightKey{digest: digest{7}}, func() *Error {
 					runs.Add(1)
 					<-release
 					return refusal

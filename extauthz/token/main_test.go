@@ -343,7 +343,11 @@ func wantRefusal(tb testing.TB, c *extauthz.Caller, err error, rule extauthz.Rul
 	if e.Rule != rule {
 		tb.Fatalf("refused by %s (%s), want %s", e.Rule, e.Reason, rule)
 	}
-	if e.Unavailable != (rule == extauthz.RuleKeysUnavailable || rule == extauthz.RuleOverload) {
-		tb.Errorf("unavailable is %t for %s", e.Unavailable, rule)
+	status := http.StatusUnauthorized
+	if e.Unavailable {
+		status = http.StatusServiceUnavailable
+	}
+	if got := rule.Answer().Status; got != status {
+		tb.Errorf("unavailable is %t, and %s answers %d", e.Unavailable, rule, got)
 	}
 }

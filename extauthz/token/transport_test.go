@@ -197,6 +197,8 @@ func TestAddresses(t *testing.T) {
 		"fd00:ec2::254":          false,
 		"100.100.100.200":        false,
 		"168.63.129.16":          false,
+		"::ffff:100.100.100.200": false,
+		"fec0::1%eth0":           false,
 		"192.0.0.192":            false,
 		"0.0.0.0":                false,
 		"0.1.2.3":                false,
