@@ -19,6 +19,10 @@ ENVOY_DIR := $(TOOLS)/envoy-$(ENVOY_VERSION)
 GOLANGCI  := $(TOOLS)/bin/golangci-lint-$(GOLANGCI_VERSION)
 VULNCHECK := $(TOOLS)/bin/govulncheck-$(VULNCHECK_VERSION)
 VULNDB    := $(TOOLS)/vulndb-$(VULNDB_VERSION)
+# Versions and checksums of the MCP Inspector, and of the Node that runs it,
+# are in its package-lock.json.
+INSPECTOR_LOCK := cmd/mcpgate/e2e/testdata/inspector
+INSPECTOR      := $(TOOLS)/inspector
 
 # Time for each fuzz target: `make fuzz FUZZTIME=1h` for a long run.
 FUZZTIME ?= 5m
@@ -40,11 +44,11 @@ demo: build envoy ## Run the demonstration: sample servers, an issuer, the gatew
 	@./bin/mcpgate demo
 
 .PHONY: test
-test: envoy ## Run every test, with a real Envoy.
+test: envoy inspector ## Run every test, with a real Envoy.
 	go test -timeout 9m ./...
 
 .PHONY: race
-race: envoy ## Run every test with the race detector.
+race: envoy inspector ## Run every test with the race detector.
 	go test -race -timeout 15m ./...
 
 .PHONY: check
@@ -99,11 +103,20 @@ examples: build envoy ## Run the examples that need no container engine, and che
 	@for run in examples/*/run; do echo "== $$run"; $$run || exit 1; done
 
 .PHONY: tools
-tools: envoy $(GOLANGCI) $(VULNCHECK) $(VULNDB) ## Install the pinned tools into .tools/.
+tools: envoy inspector $(GOLANGCI) $(VULNCHECK) $(VULNDB) ## Install the pinned tools into .tools/.
 
 .PHONY: envoy
 envoy: ## Install the pinned Envoy, unless $$ENVOY or one on PATH is new enough.
 	@ENVOY_MIN_VERSION=$(ENVOY_MIN_VERSION) ENVOY_SHA256="$(ENVOY_SHA256)" .ci/envoy $(ENVOY_VERSION) $(ENVOY_DIR)
+
+.PHONY: inspector
+inspector: $(INSPECTOR)/installed ## Install the pinned MCP Inspector and its Node, for the tests.
+
+$(INSPECTOR)/installed: $(addprefix $(INSPECTOR_LOCK)/,package.json package-lock.json .npmrc)
+	@mkdir -p $(INSPECTOR)
+	cp $^ $(INSPECTOR)/
+	cd $(INSPECTOR) && npm ci --loglevel=error
+	@touch $@
 
 $(GOLANGCI):
 	@mkdir -p $(@D)

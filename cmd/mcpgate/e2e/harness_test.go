@@ -141,6 +141,13 @@ func (g *gateway) startProgram() {
 	})
 }
 
+// in is the gateway for a subtest, or for a client of its own.
+func (g *gateway) in(t testing.TB) *gateway {
+	c := *g
+	c.TB = t
+	return &c
+}
+
 // eventually polls until the condition holds, for at most 20 seconds.
 func (g *gateway) eventually(what string, cond func() bool) {
 	g.Helper()
