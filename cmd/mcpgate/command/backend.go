@@ -93,8 +93,9 @@ func (g *gateway) explain(ctx context.Context, req api.ExplainRequest) (any, err
 	}
 	caller, err := g.tokens.Verify(ctx, req.Token, token.Want{Issuers: policy.Issuers, Audiences: policy.Audiences})
 	if refused, ok := errors.AsType[*token.Error](err); ok {
+		d := policy.Refuse(refused.Rule, refused.Reason)
 		return extauthz.Explanation{
-			Rule: refused.Rule, Reason: refused.Reason, Status: refused.Rule.Answer().Status, Revision: g.policies.Revision(),
+			Rule: d.Rule, Reason: d.Reason, Status: d.Rule.Answer().Status, Challenge: d.Challenge(policy), Revision: g.policies.Revision(),
 		}, nil
 	}
 	if err != nil {
