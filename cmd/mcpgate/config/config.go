@@ -23,6 +23,7 @@ type Config struct {
 	ExtAuthz    ExtAuthz `json:"extAuthz"`
 	Web         Endpoint `json:"web"`
 	Admin       Admin    `json:"admin"`
+	Sessions    Sessions `json:"sessions"`
 	Envoy       Envoy    `json:"envoy"`
 	Audit       Audit    `json:"audit"`
 	Log         Log      `json:"log"`
@@ -36,8 +37,8 @@ type Gateway struct {
 	// ExternalURL, and the loopback names on a loopback listener.
 	Hosts           []string `json:"hosts"`
 	MaxRequestBytes Size     `json:"maxRequestBytes"`
-	// AllowedOrigins of browsers; when empty, that of ExternalURL and loopback
-	// origins.
+	// AllowedOrigins of browsers, "http://localhost:*" for every port; when
+	// empty, that of ExternalURL, and loopback origins on a loopback listener.
 	AllowedOrigins []string `json:"allowedOrigins"`
 	// Denial is "http" or "jsonrpc": how a denial that no scope can cure looks.
 	Denial string `json:"denial"`
@@ -92,6 +93,14 @@ type Admin struct {
 	TLS      CertTLS            `json:"tls"`
 	Insecure bool               `json:"insecure"`
 	Token    registry.SecretRef `json:"token"`
+}
+
+// Sessions says how long the keys live that bind MCP sessions to their owner.
+type Sessions struct {
+	// Rotate is the age of the newest key at which a new one is made.
+	Rotate registry.Duration `json:"rotate"`
+	// Keep is the age at which a key goes; sessions older than that end.
+	Keep registry.Duration `json:"keep"`
 }
 
 // Envoy is the Envoy that `up` runs.

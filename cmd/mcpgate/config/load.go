@@ -31,6 +31,7 @@ func Default() Config {
 		},
 		Store:    Store{Type: "bolt"},
 		ExtAuthz: ExtAuthz{Timeout: registry.Duration(500 * time.Millisecond)},
+		Sessions: Sessions{Rotate: registry.Duration(24 * time.Hour), Keep: registry.Duration(7 * 24 * time.Hour)},
 		Envoy:    Envoy{LogLevel: "warning"},
 		Log:      Log{Level: "info", Format: "text"},
 	}
@@ -105,9 +106,10 @@ func (c *Config) complete() error {
 	}
 	if len(c.Gateway.AllowedOrigins) == 0 && u.Host != "" {
 		c.Gateway.AllowedOrigins = []string{u.Scheme + "://" + u.Host}
-		if _, port, err := net.SplitHostPort(c.Gateway.Listen); err == nil && local {
+		if local {
+			// Pages of the same machine, such as the web client of a developer.
 			for _, host := range []string{"localhost", "127.0.0.1", "[::1]"} {
-				c.Gateway.AllowedOrigins = appendNew(c.Gateway.AllowedOrigins, u.Scheme+"://"+host+":"+port)
+				c.Gateway.AllowedOrigins = append(c.Gateway.AllowedOrigins, "http://"+host+":*", "https://"+host+":*")
 			}
 		}
 	}

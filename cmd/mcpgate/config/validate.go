@@ -37,6 +37,12 @@ func (c Config) Validate() error {
 		add("extAuthz.timeout", "%s is not between 10ms and 10s", t)
 	}
 	c.Admin.validate(add)
+	if r := time.Duration(c.Sessions.Rotate); r < time.Minute {
+		add("sessions.rotate", "%s is less than 1m", r)
+	}
+	if c.Sessions.Keep < c.Sessions.Rotate {
+		add("sessions.keep", "%s is less than sessions.rotate", time.Duration(c.Sessions.Keep))
+	}
 	if c.Envoy.Concurrency < 0 || c.Envoy.Concurrency > 1024 {
 		add("envoy.concurrency", "%d is not between 0 and 1024", c.Envoy.Concurrency)
 	}
@@ -74,8 +80,9 @@ func (c Config) validateGateway(add addFunc) {
 		}
 	}
 	for i, o := range g.AllowedOrigins {
-		if u, err := url.Parse(o); err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != o {
-			add(fmt.Sprintf("gateway.allowedOrigins[%d]", i), "%q is not an origin such as https://app.example", o)
+		base, anyPort := strings.CutSuffix(o, ":*")
+		if u, err := url.Parse(base); err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != base || strings.Contains(u.Host, "*") || anyPort && u.Port() != "" {
+			add(fmt.Sprintf("gateway.allowedOrigins[%d]", i), "%q is not an origin such as https://app.example or http://localhost:*", o)
 		}
 	}
 	if g.MaxRequestBytes < 1<<10 || g.MaxRequestBytes > 16<<20 {
