@@ -2,8 +2,6 @@ package command
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -71,7 +69,7 @@ func newGateway(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *ga
 	if g.store, err = boltstore.Open(cfg.Store.Bolt.Path, boltstore.Options{}); err != nil {
 		return nil, err
 	}
-	if err := ensureSessionKey(ctx, g.store); err != nil {
+	if _, err := rotateSessionKeys(ctx, g.store, cfg.Sessions, time.Now()); err != nil {
 		return nil, err
 	}
 	if err := g.load(ctx); err != nil {
@@ -187,26 +185,6 @@ func (g *gateway) follow(changes []registry.Change) {
 	if keysChanged {
 		g.keys.Set(slices.Collect(maps.Values(g.sessionKeys)))
 	}
-}
-
-// ensureSessionKey gives a new registry its first key for binding sessions.
-func ensureSessionKey(ctx context.Context, store registry.Store) error {
-	var id [4]byte
-	secret := make([]byte, 32)
-	// Neither can fail: crypto/rand.Read never returns an error.
-	_, _ = rand.Read(id[:])
-	_, _ = rand.Read(secret)
-	_, err := store.Update(ctx, func(tx registry.Tx) error {
-		have, err := tx.List(registry.KindSessionKey)
-		if err != nil || len(have) > 0 {
-			return err
-		}
-		return tx.Put(&registry.SessionKey{Name: hex.EncodeToString(id[:]), Secret: secret})
-	})
-	if err != nil {
-		return fmt.Errorf("create session key: %w", err)
-	}
-	return nil
 }
 
 // xdsConfig is the part of the configuration that Envoy's resources depend on.

@@ -163,6 +163,7 @@ func (p *program) run(ctx context.Context, first func(*actors)) (err error) {
 	if p.cfg.Gateway.TLS.CertFile != "" {
 		a.add("certificate", p.followCertificate)
 	}
+	a.add("session-keys", p.rotate)
 	a.add("registry", p.watch)
 	p.ready.Store(true)
 	return a.run()
