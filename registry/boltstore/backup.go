@@ -18,32 +18,42 @@ import (
 // go on meanwhile; the file grows by what they replace. It ends early with ctx
 // or with Close.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
+	out := &endingWriter{ctx: ctx, store: s, w: w}
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
-		_, err := tx.WriteTo(&endingWriter{ctx: ctx, store: s, w: w})
+		_, err := tx.WriteTo(out)
 		return err
 	})
+	if out.err != nil {
+		err = out.err // bbolt does not wrap it
+	}
 	if err != nil {
 		return fmt.Errorf("back up registry: %w", err)
 	}
 	return nil
 }
 
-// endingWriter fails once the backup has to end.
+// endingWriter fails once the backup has to end, and keeps the first error.
 type endingWriter struct {
 	ctx   context.Context // of the one call it lives in
 	store *Store
 	w     io.Writer
+	err   error
 }
 
-func (e *endingWriter) Write(b []byte) (int, error) {
+func (e *endingWriter) Write(b []byte) (n int, err error) {
 	select {
-	case <-e.ctx.Done():
-		return 0, e.ctx.Err()
 	case <-e.store.closing:
-		return 0, registry.ErrClosed
+		err = registry.ErrClosed
 	default:
-		return e.w.Write(b)
+		err = e.ctx.Err()
 	}
+	if err == nil {
+		n, err = e.w.Write(b)
+	}
+	if e.err == nil {
+		e.err = err
+	}
+	return n, err
 }
 
 // restoredLead is how far the revision of a restored registry is moved ahead

@@ -10,3 +10,9 @@ func NoSync(o Options) Options {
 
 // File is the file below the store, for tests that break it.
 func (s *Store) File() *os.File { return s.file }
+
+// Seal is the stored form of a value.
+func Seal(key, value []byte) []byte { return seal(key, value) }
+
+// Closing is closed when Close has begun.
+func (s *Store) Closing() <-chan struct{} { return s.closing }

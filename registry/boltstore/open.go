@@ -37,7 +37,10 @@ type Options struct {
 const (
 	defaultLockTimeout = time.Second
 	defaultHistory     = 10_000
-	fileMode           = 0o600
+	// growBytes is by how much the file grows at a time, each with a sync of
+	// its own.
+	growBytes = 4 << 20
+	fileMode  = 0o600
 )
 
 func (o Options) withDefaults() Options {
@@ -134,6 +137,7 @@ func openBolt(path string, opts Options, readOnly bool) (*bbolt.DB, *os.File, er
 	if err == nil {
 		err = guard(func() error { return walkFile(file, checkRecord) })
 		if err == nil {
+			db.AllocSize = growBytes
 			return db, file, nil
 		}
 		return nil, nil, errors.Join(err, db.Close())
@@ -144,8 +148,9 @@ func openBolt(path string, opts Options, readOnly bool) (*bbolt.DB, *os.File, er
 	case errors.Is(err, errEmpty):
 		err = fmt.Errorf("%w: it is not a file with anything in it; a registry never is empty", registry.ErrCorrupt)
 	case errors.Is(err, registry.ErrCorrupt):
-		// A panic of bbolt, which has left the file open.
-		err = errors.Join(err, file.Close())
+		// A panic of bbolt, which has left the file open, and its map, which
+		// only the end of the process removes.
+		err = errors.Join(err, unlock(file), file.Close())
 	case errors.Is(err, bolterrors.ErrVersionMismatch):
 		err = fmt.Errorf("%w: %w", registry.ErrFormat, err)
 	case !isFileError(err):

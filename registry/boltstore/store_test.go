@@ -1,6 +1,7 @@
 package boltstore_test
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -11,7 +12,13 @@ import (
 	"github.com/mcpgate/mcpgate/registry/registrytest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs a child process of a test, when it is one.
+func TestMain(m *testing.M) {
+	if child := os.Getenv(childEnv); child != "" {
+		os.Exit(runChild(child, os.Getenv(childPathEnv)))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // open opens a store in a new file, which is checked when the test has ended.
 func open(t testing.TB, opts boltstore.Options) (*boltstore.Store, string) {
