@@ -86,7 +86,10 @@ func (m mapper) build() *hcmv3.ResponseMapper {
 	if m.cors {
 		out.HeadersToAdd = append(out.HeadersToAdd,
 			header("access-control-allow-origin", "*", corev3.HeaderValueOption_ADD_IF_ABSENT),
-			header("access-control-expose-headers", exposedHeaders, corev3.HeaderValueOption_ADD_IF_ABSENT))
+			header("access-control-expose-headers", exposedHeaders, corev3.HeaderValueOption_ADD_IF_ABSENT),
+			// What Envoy refuses before it has read the header has no id yet.
+			// Where there is one, Envoy writes it over this.
+			header("x-request-id", "%UNIQUE_ID%", corev3.HeaderValueOption_ADD_IF_ABSENT))
 	}
 	if m.retry {
 		out.HeadersToAdd = append(out.HeadersToAdd, header("retry-after", "1", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
