@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -89,6 +87,8 @@ type gateway struct {
 	url   string
 	envoy *envoytest.Envoy
 	authz *authz
+	// stopServices ends the authorization service and the reply filter.
+	stopServices func()
 }
 
 // startGateway serves the servers. Their generation must be set.
@@ -117,8 +117,9 @@ func startGatewayVersions(t testing.TB, cfg xds.Config, servers [][]*registry.Se
 	authv3.RegisterAuthorizationServer(srv, g.authz)
 	extprocv3.RegisterExternalProcessorServer(srv, passThrough{})
 	serveUnix(t, filepath.Join(dir, "authz.sock"), srv.Serve, srv.Stop)
-	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { //nolint:gosec // a test
-		fmt.Fprintf(w, "web %s", r.URL.Path)
+	g.stopServices = srv.Stop
+	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, "web %s", r.URL.Path)
 	})}
 	serveUnix(t, filepath.Join(dir, "web.sock"), web.Serve, func() { _ = web.Close() })
 
@@ -304,16 +305,13 @@ func upstreamHandler(w http.ResponseWriter, r *http.Request) {
 		status = must(strconv.Atoi(s))
 	}
 	w.WriteHeader(status)
-	fmt.Fprintf(w, "upstream host=%s path=%s", r.Host, r.URL.EscapedPath())
+	_, _ = fmt.Fprintf(w, "upstream host=%s path=%s", r.Host, r.URL.EscapedPath())
 }
 
 // server is a registry resource.
 func server(name string, generation int64, url string) *registry.Server {
 	return &registry.Server{Name: name, Metadata: registry.Metadata{Generation: generation}, Upstream: registry.Upstream{URL: url}}
 }
-
-// discardLog is for servers whose complaints are what the test wants.
-func discardLog() *log.Logger { return slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) }
 
 // tlsFile and tlsConfig wrap the one-of members of TLS messages.
 func tlsFile(path string) *corev3.DataSource_Filename {

@@ -16,6 +16,9 @@ import (
 	"github.com/mcpgate/mcpgate/registry"
 )
 
+// minDeadEndIdle leaves the authorization service its time.
+const minDeadEndIdle = time.Second
+
 // maxGeneration is the last integer that a number in route metadata holds
 // exactly.
 const maxGeneration = 1 << 53
@@ -164,6 +167,10 @@ func upstreamRoute(v *registry.Server, t target, kind string) *routev3.Route {
 // deadEnd is the route of a request that nothing was decided about. It is an
 // ordinary route, since the cors filter sleeps on a direct response, and its
 // cluster is the bootstrap's, since one that does not exist fails open.
+//
+// Its idle timeout is the server's: Envoy's timer is set when the request
+// arrives, and the route that a decision selects changes it only with the next
+// byte, which a GET that the upstream never answers does not have.
 func deadEnd(name string, newest *registry.Server, rev uint64) *routev3.Route {
 	return &routev3.Route{
 		Name:     RouteNoDecision,
@@ -172,7 +179,7 @@ func deadEnd(name string, newest *registry.Server, rev uint64) *routev3.Route {
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: ClusterNoDecision},
 			Timeout:          duration(0),
-			IdleTimeout:      duration(time.Hour),
+			IdleTimeout:      duration(max(newest.Upstream.IdleTimeout.Or(registry.DefaultIdleTimeout), minDeadEndIdle)),
 		}},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -72,10 +73,10 @@ func (a *authority) serve(maxVersion uint16, names ...string) *httptest.Server {
 		w.Header().Set("X-Seen", strings.Join([]string{sni, tls.VersionName(r.TLS.Version), r.Proto, r.Host}, " "))
 	}))
 	srv.EnableHTTP2 = true
-	srv.Config.ErrorLog = discardLog()
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	srv.TLS = &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		MinVersion:   tls.VersionTLS10, MaxVersion: maxVersion, //nolint:gosec // an old server is what a test needs
+		MinVersion:   tls.VersionTLS10, MaxVersion: maxVersion,
 	}
 	srv.StartTLS()
 	a.t.Cleanup(srv.Close)
