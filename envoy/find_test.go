@@ -14,11 +14,11 @@ import (
 // fakeEnvoy writes a program that says it is that version of Envoy.
 func fakeEnvoy(t *testing.T, path, version string) string {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as an installation is
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	script := fmt.Sprintf("#!/bin/sh\necho\necho 'envoy  version: 9e5580933739775e8bce696a57a2e1bc99368f23/%s/Clean/RELEASE/BoringSSL'\n", version)
-	if err := os.WriteFile(path, []byte(script), 0o755); err != nil { //nolint:gosec // it is to be run
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -47,7 +47,7 @@ func TestInspectRefusesWhatIsNotEnvoy(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "envoy")
 	for _, script := range []string{"#!/bin/sh\necho version 1.40.0\n", "#!/bin/sh\necho nonsense >&2\nexit 3\n", ""} {
-		if err := os.WriteFile(path, []byte(script), 0o755); err != nil { //nolint:gosec // it is to be run
+		if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if b, err := envoy.Inspect(path); err == nil {
@@ -68,7 +68,7 @@ func TestFindTakesTheExplicitOneThenTheVariableThenThePathThenTheTools(t *testin
 	fakeEnvoy(t, filepath.Join(dir, "repo", ".tools", "envoy-1.39.9", "envoy"), "1.39.9")
 	tools := fakeEnvoy(t, filepath.Join(dir, "repo", ".tools", "envoy-1.39.10", "envoy"), "1.39.10")
 	below := filepath.Join(dir, "repo", "a", "b")
-	if err := os.MkdirAll(below, 0o755); err != nil { //nolint:gosec // a folder
+	if err := os.MkdirAll(below, 0o755); err != nil {
 		t.Fatal(err)
 	}
 
@@ -108,7 +108,7 @@ func TestFindTakesTheExplicitOneThenTheVariableThenThePathThenTheTools(t *testin
 func TestFindDoesNotRunWhatAnyoneMayChange(t *testing.T) {
 	dir := t.TempDir()
 	path := fakeEnvoy(t, filepath.Join(dir, ".tools", "envoy-9.0.0", "envoy"), "9.0.0")
-	if err := os.Chmod(path, 0o757); err != nil { //nolint:gosec // that is the point
+	if err := os.Chmod(path, 0o757); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("ENVOY", "")

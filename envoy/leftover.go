@@ -20,8 +20,8 @@ const leftoverTick = 10 * time.Millisecond
 // stopLeftover ends the Envoy of a program that was killed, so that it does
 // not hold the port. A process is ours only if the pid file names it and it
 // runs with our bootstrap: numbers are used again.
-func stopLeftover(ctx context.Context, pidPath, config string, timeout time.Duration, log *slog.Logger) error {
-	data, err := os.ReadFile(pidPath)
+func stopLeftover(ctx context.Context, pidPath, config string, timeout time.Duration, logger *slog.Logger) error {
+	data, err := os.ReadFile(pidPath) //nolint:gosec // a file of the configured directory
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -30,7 +30,7 @@ func stopLeftover(ctx context.Context, pidPath, config string, timeout time.Dura
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
 	if err == nil && pid > 1 && runsWith(ctx, pid, config) {
-		log.WarnContext(ctx, "envoy of an earlier run stops", "pid", pid)
+		logger.WarnContext(ctx, "envoy of an earlier run stops", "pid", pid)
 		if err := end(ctx, pid, config, timeout); err != nil {
 			return fmt.Errorf("stop the envoy of an earlier run (pid %d): %w", pid, err)
 		}

@@ -23,7 +23,7 @@ type process struct {
 // as long as Envoy does: on Linux it is the end of that thread, not of the
 // program, that makes the kernel stop Envoy.
 func start(path string, args []string, dir string, output io.Writer) (*process, error) {
-	cmd := exec.Command(path, args...) //nolint:gosec,noctx // the configured Envoy; it is stopped by signal, with time to end
+	cmd := exec.Command(path, args...) //nolint:noctx // the configured Envoy; it is stopped by signal, with time to end
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = sysProcAttr()

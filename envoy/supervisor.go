@@ -101,13 +101,15 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 
 	backoff := s.MinBackoff
-	for ctx.Err() == nil {
+	for {
 		started := time.Now()
 		if err := s.runOnce(ctx, dir, config); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			break
+		select {
+		case <-ctx.Done():
+			return nil
+		default:
 		}
 		if time.Since(started) >= steadyAfter {
 			backoff = s.MinBackoff
@@ -117,11 +119,11 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			pause.Stop()
+			return nil
 		case <-pause.C:
 		}
 		backoff = min(2*backoff, s.MaxBackoff)
 	}
-	return nil
 }
 
 // defaults fills in the fields that have one. It leaves alone those that Ready

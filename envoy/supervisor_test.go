@@ -114,7 +114,7 @@ func alive(pid int) bool {
 	if stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); err == nil {
 		return !bytes.Contains(stat, []byte(") Z "))
 	}
-	out, err := exec.CommandContext(context.Background(), "ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output() //nolint:gosec // a number
+	out, err := exec.CommandContext(context.Background(), "ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
 	return err != nil || !strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
 }
 
@@ -246,7 +246,7 @@ func TestSupervisorStopsTheEnvoyOfAKilledProgram(t *testing.T) {
 	if err := os.WriteFile(config, s.Bootstrap, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	left := exec.CommandContext(context.Background(), s.Binary.Path, "-c", config, "--disable-hot-restart", "-l", "off") //nolint:gosec // the binary under test
+	left := exec.CommandContext(context.Background(), s.Binary.Path, "-c", config, "--disable-hot-restart", "-l", "off")
 	left.Dir = s.Dir
 	if err := left.Start(); err != nil {
 		t.Fatal(err)
@@ -298,7 +298,7 @@ func TestEnvoyOfAKilledProgramDoesNotBlockTheNext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prog := exec.CommandContext(context.Background(), exe) //nolint:gosec // this test
+	prog := exec.CommandContext(context.Background(), exe)
 	prog.Env = append(os.Environ(), programDir+"="+s.Dir)
 	if err := prog.Start(); err != nil {
 		t.Fatal(err)

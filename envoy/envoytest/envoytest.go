@@ -122,7 +122,7 @@ func Start(t testing.TB, bootstrap []byte, opts ...Option) *Envoy {
 		"--component-log-level", "main:warning",
 	}, o.args...)
 	// Not the test's context: that ends before the cleanups run.
-	e.cmd = exec.Command(Binary(t).Path, args...) //nolint:gosec,noctx // the binary under test, stopped by the cleanup
+	e.cmd = exec.Command(Binary(t).Path, args...) //nolint:noctx // the binary under test, stopped by the cleanup
 	e.cmd.Dir = o.dir
 	e.cmd.Stdout, e.cmd.Stderr = e.log, e.log
 	e.cmd.WaitDelay = time.Second
@@ -256,7 +256,7 @@ func Check(t testing.TB, bootstrap []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), Deadline)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, Binary(t).Path, "--mode", "validate", "-c", path, //nolint:gosec // the binary under test
+	cmd := exec.CommandContext(ctx, Binary(t).Path, "--mode", "validate", "-c", path,
 		"--reject-unknown-dynamic-fields", "--disable-hot-restart", "-l", "warning")
 	cmd.Dir = dir
 	cmd.WaitDelay = time.Second
