@@ -52,7 +52,7 @@ race: envoy inspector ## Run every test with the race detector.
 	go test -race -timeout 15m ./...
 
 .PHONY: check
-check: fmt-check lint race golden-check vuln ## Format, lint, tests with race, golden files, vulnerabilities.
+check: fmt-check lint race golden-check vuln docs-check ## Format, lint, tests with race, golden files, vulnerabilities, documents.
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## Format the code.
@@ -77,6 +77,10 @@ golden-check: golden ## Fail when a golden file is not what the code makes.
 .PHONY: vuln
 vuln: $(VULNCHECK) $(VULNDB) ## Check the dependencies for known vulnerabilities.
 	$(VULNCHECK) -db file://$(VULNDB) ./...
+
+.PHONY: docs-check
+docs-check: ## Fail when a document names a test or a file that is not there.
+	@.ci/docs-check
 
 .PHONY: bench
 bench: envoy ## Run the benchmarks of docs/performance.md.
