@@ -80,8 +80,8 @@ func newDBRestoreCommand(g *globals) *cobra.Command {
 		Short: "Put a backup in the place of a registry file that no gateway has open.",
 		Long: `Put a backup in the place of a registry file that no gateway has open.
 
-The backup is checked first. A file that is there already is not overwritten:
-move it away before.`,
+The backup is checked first. A registry that is there already stays beside the
+restored one as FILE.replaced.`,
 		Example: "  mcpgate db restore registry-backup.db",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {

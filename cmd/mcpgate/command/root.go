@@ -83,6 +83,8 @@ func hintFor(err error, started bool) string {
 		return "start one with mcpgate up, or name its socket with --admin or --config"
 	case errors.Is(err, registry.ErrConflict):
 		return "read it again with mcpgate get, and repeat the change on what is there now"
+	case errors.Is(err, registry.ErrLocked):
+		return "the file is locked by a gateway that runs; stop that one, or give this one another dataDir"
 	}
 	return ""
 }

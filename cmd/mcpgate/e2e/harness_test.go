@@ -51,6 +51,17 @@ type gateway struct {
 // as their audience. It returns when the gateway serves.
 func start(t testing.TB, extra string) *gateway {
 	t.Helper()
+	g := prepare(t)
+	g.configure(extra)
+	g.startProgram()
+	g.applyIssuer()
+	return g
+}
+
+// prepare makes the directory, the port and the issuer of a gateway that does
+// not run yet. Whatever runs when the test ends is stopped.
+func prepare(t testing.TB) *gateway {
+	t.Helper()
 	port := envoytest.FreePort(t)
 	// The path of a Unix socket is short, and t.TempDir's are long.
 	dir, err := os.MkdirTemp("", "mg")
@@ -58,7 +69,7 @@ func start(t testing.TB, extra string) *gateway {
 		t.Fatal(err)
 	}
 	g := &gateway{
-		TB: t, dir: dir, config: filepath.Join(dir, "mcpgate.yaml"), logs: &buffer{},
+		TB: t, dir: dir, config: filepath.Join(dir, "mcpgate.yaml"), logs: &buffer{}, stop: func() {},
 		address: fmt.Sprintf("127.0.0.1:%d", port), url: fmt.Sprintf("http://127.0.0.1:%d", port),
 		client: &http.Client{
 			Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64},
@@ -66,9 +77,7 @@ func start(t testing.TB, extra string) *gateway {
 			Timeout:       30 * time.Second,
 		},
 	}
-	g.write(g.config, fmt.Sprintf("dataDir: %s/data\nexternalURL: %s\ngateway:\n  listen: %s\n%s", dir, g.url, g.address, extra))
 	g.startIssuer()
-	g.startProgram()
 	t.Cleanup(func() {
 		g.stop()
 		g.client.CloseIdleConnections()
@@ -79,8 +88,19 @@ func start(t testing.TB, extra string) *gateway {
 			t.Logf("log of the gateway:\n%s", g.logs)
 		}
 	})
-	g.apply(fmt.Sprintf("kind: Issuer\nname: corp\nissuer: %s\naudiences: [%s]\n", g.issuer.URL, g.url))
 	return g
+}
+
+// configure writes the configuration file; the given YAML may begin with
+// further fields of `gateway`, indented.
+func (g *gateway) configure(extra string) {
+	g.Helper()
+	g.write(g.config, fmt.Sprintf("dataDir: %s/data\nexternalURL: %s\ngateway:\n  listen: %s\n%s", g.dir, g.url, g.address, extra))
+}
+
+func (g *gateway) applyIssuer() {
+	g.Helper()
+	g.apply(fmt.Sprintf("kind: Issuer\nname: corp\nissuer: %s\naudiences: [%s]\n", g.issuer.URL, g.url))
 }
 
 func (g *gateway) startIssuer() {
@@ -103,13 +123,29 @@ func (g *gateway) startIssuer() {
 // late is a handler that is known only after its server's address.
 type late struct{ http.Handler }
 
-// startProgram runs the program; stop ends it and checks that it ended well.
+// startProgram runs `mcpgate up` and returns when it serves; stop ends it and
+// checks that it ended well.
 func (g *gateway) startProgram() {
 	g.Helper()
+	done := g.launch("up")
+	g.eventually("the gateway serves", func() bool {
+		select {
+		case code := <-done:
+			done <- code
+			g.Fatalf("mcpgate up ended with %d\n%s", code, g.logs)
+		default:
+		}
+		return g.healthy()
+	})
+}
+
+// launch runs the program with a verb; its exit code comes from the channel,
+// which stop empties.
+func (g *gateway) launch(verb string) chan int {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan int, 1)
 	go func() {
-		done <- command.Main(ctx, []string{"up", "--config", g.config}, strings.NewReader(""), g.logs, g.logs)
+		done <- command.Main(ctx, []string{verb, "--config", g.config}, strings.NewReader(""), g.logs, g.logs)
 	}()
 	var once sync.Once
 	g.stop = func() {
@@ -118,27 +154,24 @@ func (g *gateway) startProgram() {
 			select {
 			case code := <-done:
 				if code != 0 {
-					g.Errorf("mcpgate up ended with %d\n%s", code, g.logs)
+					g.Errorf("mcpgate %s ended with %d\n%s", verb, code, g.logs)
 				}
 			case <-time.After(30 * time.Second):
-				g.Errorf("mcpgate up did not stop\n%s", g.logs)
+				g.Errorf("mcpgate %s did not stop\n%s", verb, g.logs)
 			}
 		})
 	}
-	g.eventually("the gateway serves", func() bool {
-		select {
-		case code := <-done:
-			done <- code
-			g.Fatalf("mcpgate up ended with %d\n%s", code, g.logs)
-		default:
-		}
-		resp, err := g.client.Get(g.url + "/healthz")
-		if err != nil {
-			return false
-		}
-		drain(resp)
-		return resp.StatusCode == http.StatusOK
-	})
+	return done
+}
+
+// healthy reports whether the gateway serves.
+func (g *gateway) healthy() bool {
+	resp, err := g.client.Get(g.url + "/healthz")
+	if err != nil {
+		return false
+	}
+	drain(resp)
+	return resp.StatusCode == http.StatusOK
 }
 
 // in is the gateway for a subtest, or for a client of its own.
