@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -126,13 +127,23 @@ func Start(t testing.TB, bootstrap []byte, opts ...Option) *Envoy {
 	e.cmd.Dir = o.dir
 	e.cmd.Stdout, e.cmd.Stderr = e.log, e.log
 	e.cmd.WaitDelay = time.Second
-	if err := e.cmd.Start(); err != nil {
-		t.Fatalf("start envoy: %v", err)
-	}
+	e.cmd.SysProcAttr = sysProcAttr()
+	started := make(chan error)
 	go func() {
+		// The thread must live as long as the process: see sysProcAttr.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := e.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
 		e.waitErr = e.cmd.Wait()
 		close(e.done)
 	}()
+	if err := <-started; err != nil {
+		t.Fatalf("start envoy: %v", err)
+	}
 	t.Cleanup(func() {
 		e.Stop()
 		if t.Failed() {
