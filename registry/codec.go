@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 )
@@ -22,18 +23,31 @@ func Encode(r Resource) ([]byte, error) {
 // Decode reads what Encode wrote. It is not for input from outside, which
 // package manifest reads strictly.
 func Decode(data []byte) (Resource, error) {
-	var head struct {
-		Kind Kind `json:"kind"`
-	}
-	if err := json.Unmarshal(data, &head); err != nil {
+	kind, err := kindOf(data)
+	if err != nil {
 		return nil, fmt.Errorf("decode resource: %w", err)
 	}
-	r, err := New(head.Kind)
+	r, err := New(kind)
 	if err != nil {
 		return nil, fmt.Errorf("decode resource: %w", err)
 	}
 	if err := json.Unmarshal(data, r); err != nil {
-		return nil, fmt.Errorf("decode %s: %w", head.Kind, err)
+		return nil, fmt.Errorf("decode %s: %w", kind, err)
 	}
 	return r, nil
+}
+
+// kindOf finds the kind without reading all of the resource, since Encode puts
+// it first.
+func kindOf(data []byte) (Kind, error) {
+	if rest, ok := bytes.CutPrefix(data, []byte(`{"kind":"`)); ok {
+		if kind, _, ok := bytes.Cut(rest, []byte{'"'}); ok {
+			return Kind(kind), nil
+		}
+	}
+	var head struct {
+		Kind Kind `json:"kind"`
+	}
+	err := json.Unmarshal(data, &head)
+	return head.Kind, err
 }

@@ -122,6 +122,9 @@ type pageWalk struct {
 	meta  boltMeta
 	seen  []bool
 	visit func(bucket, key, value []byte) error
+	// buffers holds a page for each level of the tree: what a level reads is in
+	// use until it has been left.
+	buffers [maxTreeDepth + 1][]byte
 }
 
 // span is where the keys of a subtree must lie: from lo, before hi. A nil hi is
@@ -132,18 +135,18 @@ func corruptf(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", registry.ErrCorrupt, fmt.Sprintf(format, args...))
 }
 
-// page reads a page with its overflow, and takes it out of those that may still
-// be met.
-func (w *pageWalk) page(id uint64) ([]byte, error) {
+// page reads a page with its overflow into the buffer of a level, and takes it
+// out of those that may still be met.
+func (w *pageWalk) page(id uint64, depth int) ([]byte, error) {
 	if id < 2 || id >= w.meta.pages {
 		return nil, corruptf("page %d does not exist", id)
 	}
-	head := make([]byte, w.meta.pageSize)
-	if _, err := w.file.ReadAt(head, int64(id)*w.meta.pageSize); err != nil { //nolint:gosec // bounded by pages
-		return nil, corruptf("page %d cannot be read: %v", id, err)
+	b, err := w.read(id, 1, depth)
+	if err != nil {
+		return nil, err
 	}
-	overflow := uint64(binary.NativeEndian.Uint32(head[12:]))
-	if binary.NativeEndian.Uint64(head) != id || overflow >= w.meta.pages-id {
+	overflow := uint64(binary.NativeEndian.Uint32(b[12:]))
+	if binary.NativeEndian.Uint64(b) != id || overflow >= w.meta.pages-id {
 		return nil, corruptf("page %d is damaged", id)
 	}
 	for i := id; i <= id+overflow; i++ {
@@ -152,14 +155,23 @@ func (w *pageWalk) page(id uint64) ([]byte, error) {
 		}
 		w.seen[i] = true
 	}
-	if overflow == 0 {
-		return head, nil
+	if overflow > 0 {
+		return w.read(id, overflow+1, depth)
 	}
-	whole := make([]byte, (int64(overflow)+1)*w.meta.pageSize)                 //nolint:gosec // bounded by pages
-	if _, err := w.file.ReadAt(whole, int64(id)*w.meta.pageSize); err != nil { //nolint:gosec // bounded by pages
+	return b, nil
+}
+
+// read reads n pages, whose existence has been checked.
+func (w *pageWalk) read(id, n uint64, depth int) ([]byte, error) {
+	size := int64(n) * w.meta.pageSize //nolint:gosec // bounded by the size of the file
+	if int64(len(w.buffers[depth])) < size {
+		w.buffers[depth] = make([]byte, size)
+	}
+	b := w.buffers[depth][:size]
+	if _, err := w.file.ReadAt(b, int64(id)*w.meta.pageSize); err != nil { //nolint:gosec // as above
 		return nil, corruptf("page %d cannot be read: %v", id, err)
 	}
-	return whole, nil
+	return b, nil
 }
 
 // tree checks the subtree of a page of the bucket; nil is the root bucket.
@@ -167,13 +179,13 @@ func (w *pageWalk) tree(id uint64, bucket []byte, keys span, depth int) error {
 	if depth > maxTreeDepth {
 		return corruptf("the tree is deeper than %d pages", maxTreeDepth)
 	}
-	b, err := w.page(id)
+	b, err := w.page(id, depth)
 	if err != nil {
 		return err
 	}
 	switch binary.NativeEndian.Uint16(b[8:]) {
 	case leafFlag:
-		return w.leaf(b, bucket, keys, id)
+		return w.leaf(b, bucket, keys, id, depth)
 	case branchFlag:
 	default:
 		return corruptf("page %d is neither a branch nor a leaf", id)
@@ -200,7 +212,7 @@ func (w *pageWalk) tree(id uint64, bucket []byte, keys span, depth int) error {
 	return nil
 }
 
-func (w *pageWalk) leaf(b, bucket []byte, keys span, id uint64) error {
+func (w *pageWalk) leaf(b, bucket []byte, keys span, id uint64, depth int) error {
 	count := int(binary.NativeEndian.Uint16(b[10:]))
 	elements := make([]element, count)
 	for i := range elements {
@@ -214,7 +226,7 @@ func (w *pageWalk) leaf(b, bucket []byte, keys span, id uint64) error {
 		e := elements[i]
 		switch {
 		case bucket == nil && e.bucket:
-			err = w.bucket(e.key, e.value, id)
+			err = w.bucket(e.key, e.value, id, depth)
 		case bucket == nil || e.bucket:
 			err = corruptf("page %d has a bucket or a record where the other belongs", id)
 		default:
@@ -227,18 +239,18 @@ func (w *pageWalk) leaf(b, bucket []byte, keys span, id uint64) error {
 	return nil
 }
 
-func (w *pageWalk) bucket(name, value []byte, id uint64) error {
+func (w *pageWalk) bucket(name, value []byte, id uint64, depth int) error {
 	if len(value) < bucketBytes {
 		return corruptf("page %d has half a bucket", id)
 	}
 	if root := binary.NativeEndian.Uint64(value); root != 0 {
-		return w.tree(root, name, span{}, 1)
+		return w.tree(root, name, span{}, depth+1)
 	}
 	inline := value[bucketBytes:]
 	if len(inline) < pageHeaderBytes || binary.NativeEndian.Uint16(inline[8:]) != leafFlag {
 		return corruptf("page %d has a damaged bucket", id)
 	}
-	return w.leaf(inline, name, span{}, id)
+	return w.leaf(inline, name, span{}, id, depth)
 }
 
 type element struct {
@@ -303,7 +315,7 @@ func (w *pageWalk) freelist() error {
 	if w.meta.freelist == math.MaxUint64 {
 		return nil // not kept in the file; bbolt finds it by a scan
 	}
-	b, err := w.page(w.meta.freelist)
+	b, err := w.page(w.meta.freelist, 0)
 	if err != nil {
 		return err
 	}

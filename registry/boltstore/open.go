@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -106,67 +105,58 @@ func open(path string, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// openBolt locks the file, maps it and checks its pages.
+// openBolt locks the file, checks its pages, and only then lets bbolt map them.
 func openBolt(path string, opts Options, readOnly bool) (*bbolt.DB, *os.File, error) {
 	var file *os.File
-	var db *bbolt.DB
-	err := guard(func() (err error) {
-		db, err = bbolt.Open(path, fileMode, &bbolt.Options{
-			Timeout:         opts.LockTimeout,
-			FreelistType:    bbolt.FreelistMapType,
-			PreLoadFreelist: true,
-			ReadOnly:        readOnly,
-			NoStatistics:    true,
-			NoSync:          opts.noSync,
-			InitialMmapSize: initialMapBytes(),
-			OpenFile: func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
-				// Never O_CREATE: bbolt would make an empty database of an
-				// empty file, and of one that has just vanished.
-				file, err = os.OpenFile(name, flag&^os.O_CREATE, mode) //nolint:gosec // the path is the operator's
-				if err != nil {
-					return nil, err
-				}
-				if info, err := file.Stat(); err != nil || info.Size() == 0 || !info.Mode().IsRegular() {
-					return nil, errors.Join(errEmpty, err, file.Close())
-				}
-				return file, nil
-			},
-		})
-		return err
+	var checked error
+	db, err := bbolt.Open(path, fileMode, &bbolt.Options{
+		Timeout:         opts.LockTimeout,
+		FreelistType:    bbolt.FreelistMapType,
+		NoFreelistSync:  true, // the walk at open costs less than writing it with every commit
+		PreLoadFreelist: true,
+		ReadOnly:        readOnly,
+		NoStatistics:    true,
+		NoSync:          opts.noSync,
+		InitialMmapSize: initialMapBytes(),
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			// Never O_CREATE: bbolt would make an empty database of an empty
+			// file, and of one that has just vanished.
+			f, err := os.OpenFile(name, flag&^os.O_CREATE, mode) //nolint:gosec // the path is the operator's
+			if err != nil {
+				return nil, err
+			}
+			if checked = checkFile(f, readOnly, opts.LockTimeout); checked != nil {
+				return nil, errors.Join(checked, f.Close())
+			}
+			file = f
+			return f, nil
+		},
 	})
-	if err == nil {
-		err = guard(func() error { return walkFile(file, checkRecord) })
-		if err == nil {
-			db.AllocSize = growBytes
-			return db, file, nil
-		}
-		return nil, nil, errors.Join(err, db.Close())
-	}
 	switch {
+	case err == nil:
+		db.AllocSize = growBytes
+		return db, file, nil
+	case checked != nil:
+		return nil, nil, checked
 	case errors.Is(err, bolterrors.ErrTimeout):
-		err = registry.ErrLocked
-	case errors.Is(err, errEmpty):
-		err = fmt.Errorf("%w: it is not a file with anything in it; a registry never is empty", registry.ErrCorrupt)
-	case errors.Is(err, registry.ErrCorrupt):
-		// A panic of bbolt, which has left the file open, and its map, which
-		// only the end of the process removes.
-		err = errors.Join(err, unlock(file), file.Close())
-	case errors.Is(err, bolterrors.ErrVersionMismatch):
-		err = fmt.Errorf("%w: %w", registry.ErrFormat, err)
-	case !isFileError(err):
-		err = fmt.Errorf("%w: %w", registry.ErrCorrupt, err)
+		return nil, nil, registry.ErrLocked
+	default:
+		return nil, nil, err
 	}
-	return nil, nil, err
 }
 
-var errEmpty = errors.New("empty")
-
-// isFileError reports whether the operating system refused to open, lock or map
-// the file, which says nothing about what is in it.
-func isFileError(err error) bool {
-	var path *fs.PathError
-	var number syscall.Errno
-	return errors.As(err, &path) || errors.As(err, &number)
+func checkFile(f *os.File, shared bool, timeout time.Duration) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() == 0 || !info.Mode().IsRegular() {
+		return corruptf("it is not a file with anything in it; a registry never is empty")
+	}
+	if err := lockFile(f, shared, timeout); err != nil {
+		return err
+	}
+	return walkFile(f, checkRecord)
 }
 
 // initialMapBytes is the size of the memory map. One that is larger than the
@@ -231,7 +221,7 @@ func create(path string, opts Options) error {
 }
 
 func initialise(name string, opts Options) (err error) {
-	db, err := bbolt.Open(name, fileMode, &bbolt.Options{FreelistType: bbolt.FreelistMapType, NoSync: opts.noSync})
+	db, err := bbolt.Open(name, fileMode, &bbolt.Options{FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, NoSync: opts.noSync})
 	if err != nil {
 		return err
 	}
