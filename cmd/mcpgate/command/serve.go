@@ -23,6 +23,11 @@ import (
 	"github.com/mcpgate/mcpgate/xds/ads"
 )
 
+// ballastBytes are allocated and never touched, so they take no memory. They
+// let the garbage of checks grow to this size before it is collected, when the
+// registry alone is small; a large registry is not collected later for it.
+const ballastBytes = 16 << 20
+
 // stopGrace is how long a server waits for its calls to end by themselves.
 const stopGrace = 5 * time.Second
 
@@ -53,6 +58,7 @@ type program struct {
 	*gateway
 	servers    []boundServer
 	closeAudit func() error
+	ballast    []byte
 }
 
 // boundServer is a server and the listener it will serve.
@@ -72,7 +78,7 @@ func newProgram(ctx context.Context, cfg config.Config, log *slog.Logger, stdout
 	if err != nil {
 		return nil, err
 	}
-	p := &program{gateway: g, closeAudit: func() error { return nil }}
+	p := &program{gateway: g, closeAudit: func() error { return nil }, ballast: make([]byte, ballastBytes)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
