@@ -175,7 +175,7 @@ func (a *application) run(b Batch) error {
 }
 
 func (a *application) write(w Write) error {
-	key := Key{}
+	var key Key
 	if w.Delete != nil {
 		key = *w.Delete
 	} else {

@@ -262,7 +262,7 @@ func TestApplyRefusesCycles(t *testing.T) {
 
 func TestApplyFollowsLongChains(t *testing.T) {
 	t.Parallel()
-	const n = 20_000
+	const n = 5_000
 	var chain []registry.Resource
 	for i := range n {
 		chain = append(chain, simpleScope(fmt.Sprint(i), fmt.Sprint(i+1)))
@@ -270,7 +270,7 @@ func TestApplyFollowsLongChains(t *testing.T) {
 	s := newStore(t)
 	apply(t, s, registry.Batch{Writes: puts(append(chain, simpleScope(fmt.Sprint(n)))...)})
 	_, err := registry.Apply(t.Context(), s, registry.Batch{Writes: puts(simpleScope(fmt.Sprint(n), "0"))})
-	if got := fmt.Sprint(err); !errors.Is(err, registry.ErrInvalid) || !strings.HasSuffix(got, "→ … → 20000") || len(got) > 500 {
+	if got := fmt.Sprint(err); !errors.Is(err, registry.ErrInvalid) || !strings.HasSuffix(got, "→ … → 5000") || len(got) > 500 {
 		t.Errorf("error %.600s", got)
 	}
 }
@@ -297,12 +297,12 @@ func TestApplyPrune(t *testing.T) {
 func TestApplyWarnings(t *testing.T) {
 	t.Parallel()
 	forward := &registry.Server{Name: "forward", Upstream: registry.Upstream{URL: "http://10.0.0.1/", ForwardClientToken: true}}
-	clear := &registry.Server{Name: "clear", Upstream: registry.Upstream{URL: "http://h/", Credential: &registry.Credential{Secret: "env:A"}}}
+	inClear := &registry.Server{Name: "clear", Upstream: registry.Upstream{URL: "http://h/", Credential: &registry.Credential{Secret: "env:A"}}}
 	fine := &registry.Server{Name: "fine", Upstream: registry.Upstream{URL: "http://localhost:1/", Credential: &registry.Credential{Secret: "env:A"}}}
 	empty := &registry.Scope{Name: "empty"}
 	redundant := &registry.Scope{Name: "redundant", Rules: []registry.Rule{{Servers: []string{"*"}, Methods: []string{"x/y", "tools/list", "notifications/a"}}}}
 	group := &registry.Group{Name: "g"}
-	batch := registry.Batch{Writes: puts(forward, clear, fine, empty, redundant, group, exampleIssuer())}
+	batch := registry.Batch{Writes: puts(forward, inClear, fine, empty, redundant, group, exampleIssuer())}
 	want := []string{
 		"server/forward: upstream.forwardClientToken: the upstream gets the client's own access token and can use it elsewhere; the MCP specification forbids it",
 		"server/forward: upstream.url: messages and the client's token cross the network in clear text: use https",

@@ -54,9 +54,9 @@ func (a *application) checkReferences(list []Problem, r Resource, exists map[Key
 		switch {
 		case found || failed != nil:
 		case a.deletes[m.key]:
-			list = append(list, Problem{Key: r.Key(), Field: m.field, Message: fmt.Sprintf("names %s, which this change deletes", m.key)})
+			list = append(list, Problem{Key: r.Key(), Field: m.path(), Message: fmt.Sprintf("names %s, which this change deletes", m.key)})
 		default:
-			list = append(list, Problem{Key: r.Key(), Field: m.field, Message: fmt.Sprintf("names %s, which does not exist", m.key)})
+			list = append(list, Problem{Key: r.Key(), Field: m.path(), Message: fmt.Sprintf("names %s, which does not exist", m.key)})
 		}
 	})
 	return list, failed

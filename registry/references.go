@@ -1,16 +1,29 @@
 package registry
 
-import (
-	"fmt"
-	"maps"
-	"slices"
-)
+import "slices"
 
-// reference is one mention of another resource.
+// reference is one mention of another resource, in a list or, with a negative
+// index, in a single field.
 type reference struct {
-	// field is the path of the field that holds the name.
 	field string
-	key   Key
+	index int
+	// rule is the index of the rule that has the field, negative for a field of
+	// the resource.
+	rule int
+	key  Key
+}
+
+// path is the path of the field that holds the name. It is rarely needed, and
+// so not built while references are collected.
+func (r reference) path() string {
+	s := r.field
+	if r.rule >= 0 {
+		s = at("rules", r.rule) + "." + s
+	}
+	if r.index >= 0 {
+		s = at(s, r.index)
+	}
+	return s
 }
 
 // referrer lets the kinds list their mentions with field paths, from which
@@ -44,7 +57,7 @@ func (s *Scope) references(visit func(reference)) {
 	for i, r := range s.Rules {
 		for j, name := range r.Servers {
 			if name != AnyServer {
-				visit(reference{fmt.Sprintf("rules[%d].servers[%d]", i, j), Key{KindServer, name}})
+				visit(reference{field: "servers", index: j, rule: i, key: Key{KindServer, name}})
 			}
 		}
 	}
@@ -52,23 +65,21 @@ func (s *Scope) references(visit func(reference)) {
 
 func (g *Group) references(visit func(reference)) {
 	if g.Issuer != "" {
-		visit(reference{"issuer", Key{KindIssuer, g.Issuer}})
+		visit(reference{field: "issuer", index: -1, rule: -1, key: Key{KindIssuer, g.Issuer}})
 	}
 	visitNames(visit, "scopes", KindScope, g.Scopes)
 }
 
 func visitNames(visit func(reference), field string, kind Kind, names []string) {
 	for i, name := range names {
-		visit(reference{fmt.Sprintf("%s[%d]", field, i), Key{kind, name}})
+		visit(reference{field: field, index: i, rule: -1, key: Key{kind, name}})
 	}
 }
 
 // keysOf is the sorted set of the keys that r mentions.
 func keysOf(r referrer) []Key {
-	set := make(map[Key]struct{})
-	r.references(func(ref reference) { set[ref.key] = struct{}{} })
-	if len(set) == 0 {
-		return nil
-	}
-	return slices.SortedFunc(maps.Keys(set), Key.Compare)
+	var keys []Key
+	r.references(func(ref reference) { keys = append(keys, ref.key) })
+	slices.SortFunc(keys, Key.Compare)
+	return slices.Compact(keys)
 }

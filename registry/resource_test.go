@@ -109,8 +109,22 @@ func TestPatternMatch(t *testing.T) {
 		name    string
 		want    bool
 	}{
-		{"a", "a", true}, {"a", "A", false}, {"a", "ab", false}, {"a", "", false}, {"a*", "a", true}, {"a*", "ab", true}, {"a*", "b", false}, {"a*", "", false}, {"a*", "A", false},
-		{"*", "", true}, {"*", "x", true}, {"é", "e\u0301", false}, {"", "", true}, {"", "a", false}, {"a*", "a*", true}, {"a ", "a", false},
+		{"a", "a", true},
+		{"a", "A", false},
+		{"a", "ab", false},
+		{"a", "", false},
+		{"a*", "a", true},
+		{"a*", "ab", true},
+		{"a*", "b", false},
+		{"a*", "", false},
+		{"a*", "A", false},
+		{"*", "", true},
+		{"*", "x", true},
+		{"é", "e\u0301", false},
+		{"", "", true},
+		{"", "a", false},
+		{"a*", "a*", true},
+		{"a ", "a", false},
 	} {
 		if got := c.pattern.Match(c.name); got != c.want {
 			t.Errorf("%q matches %q: %v", c.pattern, c.name, got)

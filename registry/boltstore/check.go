@@ -75,7 +75,7 @@ func (p *checker) resources(tx *bbolt.Tx) {
 	p.latest = make(map[registry.Key]int64)
 	index := tx.Bucket(bucketReferences())
 	references := 0
-	p.add(tx.Bucket(bucketResources()).ForEach(func(k, stored []byte) error {
+	p.add(tx.Bucket(bucketResources()).ForEach(func(k, _ []byte) error {
 		key, err := parseResourceKey(k)
 		if err != nil {
 			p.add(err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"testing"
@@ -21,15 +22,13 @@ const (
 // runChild is the main function of a child and returns its exit status.
 func runChild(name, path string) int {
 	children := map[string]func(string) error{"write": childWrite, "hold": childHold}
-	for name, fn := range platformChildren() {
-		children[name] = fn
-	}
+	maps.Copy(children, platformChildren())
 	fn := children[name]
 	if fn == nil {
 		fn = func(string) error { return fmt.Errorf("no child %q", name) }
 	}
 	if err := fn(path); err != nil {
-		fmt.Fprintln(os.Stderr, "child:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "child:", err) // there is nowhere else to say it
 		return 1
 	}
 	return 0
@@ -41,7 +40,9 @@ func childHold(path string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stdout, "open")
+	if _, err := fmt.Fprintln(os.Stdout, "open"); err != nil {
+		return err
+	}
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 		return err
 	}

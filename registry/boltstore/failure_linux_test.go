@@ -116,7 +116,9 @@ func childFull(path string) error {
 			revision = r
 		}
 	}
-	fmt.Fprintln(os.Stdout, "refused", refused)
+	if _, err := fmt.Fprintln(os.Stdout, "refused", refused); err != nil {
+		return err
+	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		return err
 	}
@@ -126,6 +128,6 @@ func childFull(path string) error {
 	if err != nil || r != revision+1 {
 		return fmt.Errorf("revision %d after %d: %w", r, revision, err)
 	}
-	fmt.Fprintln(os.Stdout, "recovered")
-	return s.Close()
+	_, err = fmt.Fprintln(os.Stdout, "recovered")
+	return errors.Join(err, s.Close())
 }

@@ -87,7 +87,7 @@ func readMetaPages(file io.ReaderAt, size int64) (boltMeta, error) {
 	switch {
 	case best.pageSize == 0:
 		return best, corruptf("it is not a bbolt database, or its first pages are damaged")
-	case best.pages < 4 || best.pages > math.MaxInt32 || int64(best.pages)*best.pageSize > size: //nolint:gosec // bounded before
+	case best.pages < 4 || best.pages > math.MaxInt32 || int64(best.pages)*best.pageSize > size: // bounded before
 		return best, corruptf("it is truncated: %d pages of %d bytes do not fit in %d bytes", best.pages, best.pageSize, size)
 	}
 	return best, nil
@@ -163,12 +163,12 @@ func (w *pageWalk) page(id uint64, depth int) ([]byte, error) {
 
 // read reads n pages, whose existence has been checked.
 func (w *pageWalk) read(id, n uint64, depth int) ([]byte, error) {
-	size := int64(n) * w.meta.pageSize //nolint:gosec // bounded by the size of the file
+	size := int64(n) * w.meta.pageSize // bounded by the size of the file
 	if int64(len(w.buffers[depth])) < size {
 		w.buffers[depth] = make([]byte, size)
 	}
 	b := w.buffers[depth][:size]
-	if _, err := w.file.ReadAt(b, int64(id)*w.meta.pageSize); err != nil { //nolint:gosec // as above
+	if _, err := w.file.ReadAt(b, int64(id)*w.meta.pageSize); err != nil { // as above
 		return nil, corruptf("page %d cannot be read: %v", id, err)
 	}
 	return b, nil

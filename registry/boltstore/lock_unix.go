@@ -21,8 +21,8 @@ func lockFile(f *os.File, shared bool, timeout time.Duration) error {
 		how = syscall.LOCK_SH | syscall.LOCK_NB
 	}
 	const pause = 10 * time.Millisecond
-	for deadline := time.Now().Add(timeout); ; time.Sleep(pause) {
-		err := syscall.Flock(int(f.Fd()), how) //nolint:gosec // a descriptor fits
+	for deadline := time.Now().Add(timeout); ; time.Sleep(pause) { //nolint:forbidigo // no event tells when a lock is free
+		err := syscall.Flock(int(f.Fd()), how) // a descriptor fits
 		switch {
 		case err == nil:
 			return nil

@@ -68,7 +68,7 @@ func referencesPrefix(target registry.Key) []byte {
 	b := make([]byte, 0, 2*(len(target.Kind)+len(target.Name))+8)
 	b = append(b, target.Kind...)
 	b = append(b, 0)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(target.Name))) //nolint:gosec // bounded by registry.CheckKey
+	b = binary.BigEndian.AppendUint16(b, uint16(len(target.Name))) // bounded by registry.CheckKey
 	return append(b, target.Name...)
 }
 
@@ -77,14 +77,14 @@ func referenceKey(target, referrer registry.Key) []byte {
 }
 
 func revisionBytes(n int64) []byte {
-	return binary.BigEndian.AppendUint64(nil, uint64(n)) //nolint:gosec // revisions are positive
+	return binary.BigEndian.AppendUint64(nil, uint64(n)) // revisions are positive
 }
 
 func parseRevision(b []byte) (int64, error) {
 	if len(b) != 8 || b[0]&0x80 != 0 {
 		return 0, fmt.Errorf("revision %.20q: %w", b, registry.ErrCorrupt)
 	}
-	return int64(binary.BigEndian.Uint64(b)), nil //nolint:gosec // the sign bit is clear
+	return int64(binary.BigEndian.Uint64(b)), nil // the sign bit is clear
 }
 
 // decode reads a resource that is stored under key.

@@ -17,7 +17,7 @@ import (
 	"github.com/mcpgate/mcpgate/registry"
 )
 
-// ErrStopped: a write or a sync has failed in a way that leaves unknown what
+// ErrStopped means that a write or a sync has failed in a way that leaves unknown what
 // the disk holds. The store reads, but accepts no writes until it is opened
 // anew.
 var ErrStopped = errors.New("registry accepts no writes after a failed one")

@@ -101,8 +101,8 @@ func (o *overlay) Referrers(key registry.Key) ([]registry.Key, error) {
 	if o.done {
 		return nil, errTxDone
 	}
-	if registry.CheckKey(key) != nil {
-		return nil, nil // nothing that was put can refer to it
+	if err := registry.CheckKey(key); err != nil {
+		return nil, nil //nolint:nilerr // nothing that was put can refer to it
 	}
 	prefix := referencesPrefix(key)
 	keys, err := o.scan(bucketReferences(), prefix, len(prefix))

@@ -160,14 +160,14 @@ func find(fields []field, name string) (field, bool) {
 
 // value stores the node in v, or reports why it cannot.
 func (d *decoder) value(n *node, v reflect.Value, path string) {
-	switch {
-	case n.kind == unreadable:
+	switch n.kind { //nolint:exhaustive // the others are looked at below
+	case unreadable:
 		return
-	case n.kind == nullNode:
+	case nullNode:
 		d.addf(n.line, path, "has no value: give it one, or leave the field out")
 		return
 	}
-	if u, ok := v.Addr().Interface().(json.Unmarshaler); ok {
+	if u, ok := reflect.TypeAssert[json.Unmarshaler](v.Addr()); ok {
 		d.unmarshal(n, u, path)
 		return
 	}
@@ -222,7 +222,7 @@ func (d *decoder) slice(n *node, v reflect.Value, path string) {
 // says what it expects.
 func (d *decoder) unmarshal(n *node, u json.Unmarshaler, path string) {
 	text := []byte(n.text)
-	switch n.kind {
+	switch n.kind { //nolint:exhaustive // the other scalars are JSON as they stand
 	case listNode:
 		text = []byte("[]")
 	case mapNode:

@@ -114,7 +114,7 @@ func (j *jsonReader) node(tok json.Token, path string, depth int) (*node, error)
 	case string:
 		out.kind, out.text = stringNode, v
 		// The decoder puts U+FFFD for half of a surrogate pair.
-		if strings.ContainsRune(v, utf8.RuneError) && bytes.Contains(j.token, []byte(`\u`)) {
+		if strings.ContainsRune(v, utf8.RuneError) && bytes.Contains(bytes.ToLower(j.token), []byte(`\ud`)) {
 			out.kind = unreadable
 			j.addf(j.line, path, "has a character that cannot be read")
 		}

@@ -127,8 +127,7 @@ func TestEveryFieldCanBeRead(t *testing.T) {
 		}
 		switch typ.Kind() {
 		case reflect.Struct:
-			for i := range typ.NumField() {
-				f := typ.Field(i)
+			for f := range typ.Fields() {
 				if f.Tag.Get("json") == "" {
 					t.Errorf("%s.%s has no json tag", path, f.Name)
 				}

@@ -47,6 +47,7 @@ func (k nodeKind) String() string {
 		return "a list"
 	case mapNode:
 		return "a mapping"
+	case unreadable:
 	}
 	return "something unreadable"
 }

@@ -169,7 +169,7 @@ func (d *decoder) part(p part) {
 // json reads a part that looks like JSON. It returns false, having left no
 // trace, when the part is not JSON and may be YAML in flow style.
 func (d *decoder) json(p part) bool {
-	problems, docs := len(d.report.list), len(d.docs)
+	problems, docs := len(d.list), len(d.docs)
 	j := newJSONReader(d.report, p.text, p.line)
 	err := j.each(d.document)
 	var syntax *json.SyntaxError
@@ -191,6 +191,6 @@ func (d *decoder) json(p part) bool {
 		return true
 	}
 	d.forget(docs)
-	d.report.list = d.report.list[:problems]
+	d.list = d.list[:problems]
 	return false
 }

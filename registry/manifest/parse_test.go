@@ -209,8 +209,15 @@ func TestPosition(t *testing.T) {
 		doc         int
 		field, want string
 	}{
-		{0, "upstream.url", "r.yaml:8"}, {0, "upstream.credential.secret", "r.yaml:10"}, {0, "", "r.yaml:1"}, {0, "access.scopes[3].x", "r.yaml:14"},
-		{2, "rules[0].tools[1]", "r.yaml:33"}, {2, "rules[0].tools[7]", "r.yaml:33"}, {2, "rules[0]", "r.yaml:32"}, {2, "nothing", "r.yaml:28"}, {3, "name", "r.yaml:39"},
+		{0, "upstream.url", "r.yaml:8"},
+		{0, "upstream.credential.secret", "r.yaml:10"},
+		{0, "", "r.yaml:1"},
+		{0, "access.scopes[3].x", "r.yaml:14"},
+		{2, "rules[0].tools[1]", "r.yaml:33"},
+		{2, "rules[0].tools[7]", "r.yaml:33"},
+		{2, "rules[0]", "r.yaml:32"},
+		{2, "nothing", "r.yaml:28"},
+		{3, "name", "r.yaml:39"},
 	} {
 		if got := docs[c.doc].Position(c.field); got != c.want {
 			t.Errorf("position of %q in document %d is %s, want %s", c.field, c.doc, got, c.want)

@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -47,7 +46,7 @@ func (e *Error) Error() string {
 }
 
 // Is makes errors.Is(err, registry.ErrInvalid) true.
-func (e *Error) Is(target error) bool { return errors.Is(registry.ErrInvalid, target) }
+func (e *Error) Is(target error) bool { return target == registry.ErrInvalid }
 
 // maxProblems bounds what is reported of one input.
 const maxProblems = 200

@@ -40,8 +40,7 @@ func readYAML(r *report, text []byte, base int) (n *node, ok bool) {
 
 // yamlProblem is the position and the message of a syntax error.
 func yamlProblem(err error) (line int, msg string) {
-	var e *yaml.LoadError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*yaml.LoadError](err); ok {
 		return int(e.Mark.Line), "not valid YAML: " + e.Message
 	}
 	return 1, "not valid YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")
@@ -64,7 +63,7 @@ func (y *yamlReader) node(in *yaml.Node, path string, depth int) *node {
 		y.addf(out.line, path, "anchors and aliases are not accepted")
 		return out
 	}
-	switch in.Kind {
+	switch in.Kind { //nolint:exhaustive // a document holds no others
 	case yaml.MappingNode:
 		if in.ShortTag() == "!!map" {
 			y.mapping(out, in, path, depth)

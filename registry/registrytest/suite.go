@@ -22,9 +22,16 @@ func Run(t *testing.T, open Opener) {
 		name  string
 		tests []conformance
 	}{
-		{"Get", getTests()}, {"List", listTests()}, {"Snapshot", snapshotTests()},
-		{"Update", updateTests()}, {"Metadata", metadataTests()}, {"Tx", txTests()}, {"Referrers", referrerTests()},
-		{"Watch", watchTests()}, {"Close", closeTests()}, {"Concurrency", concurrencyTests()},
+		{"Get", getTests()},
+		{"List", listTests()},
+		{"Snapshot", snapshotTests()},
+		{"Update", updateTests()},
+		{"Metadata", metadataTests()},
+		{"Tx", txTests()},
+		{"Referrers", referrerTests()},
+		{"Watch", watchTests()},
+		{"Close", closeTests()},
+		{"Concurrency", concurrencyTests()},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, c := range group.tests {
@@ -61,9 +68,11 @@ func group(name string, scopes ...string) *registry.Group {
 }
 
 func groupKey(name string) registry.Key { return registry.Key{Kind: registry.KindGroup, Name: name} }
+
 func scopeKey(name string) registry.Key { return registry.Key{Kind: registry.KindScope, Name: name} }
-func serverKey(name string) registry.Key {
-	return registry.Key{Kind: registry.KindServer, Name: name}
+
+func serverKey() registry.Key {
+	return registry.Key{Kind: registry.KindServer, Name: "s"}
 }
 
 // update runs fn, which must succeed.

@@ -153,7 +153,7 @@ func metadataTests() []conformance {
 			}
 		}},
 		{"has a generation that moves with the upstream", func(t *testing.T, s registry.Store) {
-			generation := func() int64 { return get(t, s, serverKey("s")).Meta().Generation }
+			generation := func() int64 { return get(t, s, serverKey()).Meta().Generation }
 			put(t, s, group("first"), group("second")) // so that revision and generation differ
 			put(t, s, server("s", "http://h/1"))
 			if g := generation(); g != 2 {
@@ -173,7 +173,7 @@ func metadataTests() []conformance {
 			if g := generation(); g != 5 {
 				t.Errorf("generation %d after going back", g)
 			}
-			remove(t, s, serverKey("s"))
+			remove(t, s, serverKey())
 			put(t, s, server("s", "http://h/1"))
 			if g := generation(); g != 7 {
 				t.Errorf("generation %d of a server made anew", g)
@@ -283,7 +283,7 @@ func referrerTests() []conformance {
 			put(t, s, scope("x"), scope("b", "x"), scope("a", "x", "b"), group("z", "x"), group("y", "b"), named, server("s", "http://h"))
 			equal(t, "of x", []registry.Key{groupKey("z"), scopeKey("a"), scopeKey("b")}, referrers(t, s, scopeKey("x")))
 			equal(t, "of b", []registry.Key{groupKey("y"), scopeKey("a")}, referrers(t, s, scopeKey("b")))
-			equal(t, "of s", []registry.Key{scopeKey("names")}, referrers(t, s, serverKey("s")))
+			equal(t, "of s", []registry.Key{scopeKey("names")}, referrers(t, s, serverKey()))
 			if keys := referrers(t, s, groupKey("z")); len(keys) != 0 {
 				t.Errorf("of z: %v", keys)
 			}
