@@ -19,10 +19,10 @@ ENVOY_DIR := $(TOOLS)/envoy-$(ENVOY_VERSION)
 GOLANGCI  := $(TOOLS)/bin/golangci-lint-$(GOLANGCI_VERSION)
 VULNCHECK := $(TOOLS)/bin/govulncheck-$(VULNCHECK_VERSION)
 VULNDB    := $(TOOLS)/vulndb-$(VULNDB_VERSION)
-# Versions and checksums of the MCP Inspector, and of the Node that runs it,
-# are in its package-lock.json.
-INSPECTOR_LOCK := cmd/mcpgate/e2e/testdata/inspector
-INSPECTOR      := $(TOOLS)/inspector
+# Versions and checksums of the MCP conformance suite, of other programs that
+# tests run, and of the Node that runs them, are in its package-lock.json.
+NODE_LOCK := cmd/mcpgate/testdata/node
+NODE      := $(TOOLS)/node
 
 # Time for each fuzz target: `make fuzz FUZZTIME=1h` for a long run.
 FUZZTIME ?= 5m
@@ -44,12 +44,16 @@ demo: build envoy ## Run the demonstration: sample servers, an issuer, the gatew
 	@./bin/mcpgate demo
 
 .PHONY: test
-test: envoy inspector ## Run every test, with a real Envoy.
+test: envoy node ## Run every test, with a real Envoy.
 	go test -timeout 9m ./...
 
 .PHONY: race
-race: envoy inspector ## Run every test with the race detector.
+race: envoy node ## Run every test with the race detector.
 	go test -race -timeout 15m ./...
+
+.PHONY: conformance
+conformance: envoy node ## Run the MCP conformance suite, and OAuth clients, through the gateway.
+	go test -count=1 -v -timeout 5m ./cmd/mcpgate/conformance
 
 .PHONY: check
 check: fmt-check lint race golden-check vuln docs-check ## Format, lint, tests with race, golden files, vulnerabilities, documents.
@@ -107,19 +111,19 @@ examples: build envoy ## Run the examples that need no container engine, and che
 	@for run in examples/*/run; do echo "== $$run"; $$run || exit 1; done
 
 .PHONY: tools
-tools: envoy inspector $(GOLANGCI) $(VULNCHECK) $(VULNDB) ## Install the pinned tools into .tools/.
+tools: envoy node $(GOLANGCI) $(VULNCHECK) $(VULNDB) ## Install the pinned tools into .tools/.
 
 .PHONY: envoy
 envoy: ## Install the pinned Envoy, unless $$ENVOY or one on PATH is new enough.
 	@ENVOY_MIN_VERSION=$(ENVOY_MIN_VERSION) ENVOY_SHA256="$(ENVOY_SHA256)" .ci/envoy $(ENVOY_VERSION) $(ENVOY_DIR)
 
-.PHONY: inspector
-inspector: $(INSPECTOR)/installed ## Install the pinned MCP Inspector and its Node, for the tests.
+.PHONY: node
+node: $(NODE)/installed ## Install the pinned Node and the programs for it that tests run.
 
-$(INSPECTOR)/installed: $(addprefix $(INSPECTOR_LOCK)/,package.json package-lock.json .npmrc)
-	@mkdir -p $(INSPECTOR)
-	cp $^ $(INSPECTOR)/
-	cd $(INSPECTOR) && npm ci --loglevel=error
+$(NODE)/installed: $(addprefix $(NODE_LOCK)/,package.json package-lock.json .npmrc)
+	@mkdir -p $(NODE)
+	cp $^ $(NODE)/
+	cd $(NODE) && npm ci --loglevel=error
 	@touch $@
 
 $(GOLANGCI):

@@ -18,9 +18,8 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// inspectorFolder is where `make inspector` installs, below the repository's
-// root.
-const inspectorFolder = ".tools/inspector/node_modules/.bin"
+// inspectorFolder is where `make node` installs, below the repository's root.
+const inspectorFolder = ".tools/node/node_modules/.bin"
 
 // How the Inspector ends: on a 401 or a 403, and when a tool fails or is not
 // there.
@@ -47,7 +46,7 @@ func newInspector(t testing.TB) *inspector {
 			return &inspector{t, filepath.Join(folder, "node"), filepath.Join(folder, "mcp-inspector"), t.TempDir()}
 		}
 		if dir == filepath.Dir(dir) {
-			t.Fatalf("no %s at or above the working directory: run `make inspector`", inspectorFolder)
+			t.Fatalf("no %s at or above the working directory: run `make node`", inspectorFolder)
 		}
 		dir = filepath.Dir(dir)
 	}
