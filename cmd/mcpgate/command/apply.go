@@ -8,8 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/mcpgate/mcpgate/registry/manifest"
 )
 
 type applyOptions struct {
@@ -62,16 +65,31 @@ func (o *applyOptions) run(cmd *cobra.Command) error {
 }
 
 // readDocuments joins the documents of files, of the files of directories, and
-// of standard input.
+// of standard input. It reads each by itself first, so that a mistake is told
+// with its own file and line, and refuses to have none: an empty input is more
+// often a failure before it than the wish to change, or with --prune to
+// delete, everything.
 func readDocuments(stdin io.Reader, names []string) ([]byte, error) {
-	var all [][]byte
+	var (
+		all   [][]byte
+		errs  []error
+		count int
+	)
+	add := func(name string, data []byte) {
+		resources, err := manifest.Parse(name, data)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		count += len(resources)
+		all = append(all, data)
+	}
 	for _, name := range names {
 		if name == "-" {
 			data, err := io.ReadAll(stdin)
 			if err != nil {
 				return nil, fmt.Errorf("read standard input: %w", err)
 			}
-			all = append(all, data)
+			add("standard input", data)
 			continue
 		}
 		files, err := expand(name)
@@ -83,10 +101,13 @@ func readDocuments(stdin io.Reader, names []string) ([]byte, error) {
 			if err != nil {
 				return nil, fmt.Errorf("read documents: %w", err)
 			}
-			all = append(all, data)
+			add(file, data)
 		}
 	}
-	return bytes.Join(all, []byte("\n---\n")), nil
+	if len(errs) == 0 && count == 0 {
+		return nil, errors.New("no documents in " + strings.Join(names, ", "))
+	}
+	return bytes.Join(all, []byte("\n---\n")), errors.Join(errs...)
 }
 
 func expand(name string) ([]string, error) {

@@ -58,7 +58,7 @@ func (o *bootstrapOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	if o.maxHeap <= 0 || o.connections <= 0 || o.connections > 1<<31 {
-		return errors.New("max-heap-bytes and max-connections must be positive")
+		return usageError{errors.New("max-heap-bytes and max-connections must be positive")}
 	}
 	b := envoy.Bootstrap{
 		NodeID:         o.nodeID,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -94,6 +95,10 @@ restored one as FILE.replaced.`,
 				return fmt.Errorf("open backup: %w", err)
 			}
 			defer func() { err = errors.Join(err, f.Close()) }()
+			// On a new machine there is no data directory yet.
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				return fmt.Errorf("create directory: %w", err)
+			}
 			if err := boltstore.Restore(path, f); err != nil {
 				return lockedHint(err)
 			}

@@ -52,6 +52,9 @@ func newExplainCommand(g *globals) *cobra.Command {
 }
 
 func (o *explainOptions) run(cmd *cobra.Command) error {
+	if err := checkForm(o.output, "text", "json"); err != nil {
+		return err
+	}
 	o.req.Scopes = strings.Fields(o.scopes)
 	if o.tokenFile != "" {
 		token, err := readToken(cmd.InOrStdin(), o.tokenFile)
@@ -69,17 +72,14 @@ func (o *explainOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	switch o.output {
-	case "json":
+	if o.output == "json" {
 		return printIndented(cmd.OutOrStdout(), answer)
-	case "text":
-		var e extauthz.Explanation
-		if err := json.Unmarshal(answer, &e); err != nil {
-			return fmt.Errorf("read answer: %w", err)
-		}
-		return printExplanation(cmd.OutOrStdout(), e)
 	}
-	return withHint(fmt.Errorf("no output form %q", o.output), "the forms are text and json")
+	var e extauthz.Explanation
+	if err := json.Unmarshal(answer, &e); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	return printExplanation(cmd.OutOrStdout(), e)
 }
 
 // readToken reads a token from a file: never from an argument, which other

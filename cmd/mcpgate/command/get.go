@@ -37,6 +37,9 @@ func (o *getOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := checkForm(o.output, "table", "yaml", "json", "name"); err != nil {
+		return err
+	}
 	client, err := o.client()
 	if err != nil {
 		return err
@@ -58,7 +61,7 @@ func (o *getOptions) run(cmd *cobra.Command, args []string) error {
 func parseKind(s string) (registry.Kind, error) {
 	kind, ok := registry.ParseKind(s)
 	if !ok {
-		return "", withHint(fmt.Errorf("no kind %q", s), "the kinds are server, issuer, scope and group")
+		return "", usageError{withHint(fmt.Errorf("no kind %q", s), "the kinds are server, issuer, scope and group")}
 	}
 	return kind, nil
 }
@@ -67,8 +70,6 @@ func parseKind(s string) (registry.Kind, error) {
 // asked for by name.
 func printResources(w io.Writer, form string, kind registry.Kind, resources []registry.Resource, single bool) error {
 	switch form {
-	case "table":
-		return printTable(w, kind, resources)
 	case "name":
 		for _, r := range resources {
 			if _, err := fmt.Fprintln(w, r.Key()); err != nil {
@@ -86,7 +87,7 @@ func printResources(w io.Writer, form string, kind registry.Kind, resources []re
 	case "json":
 		return printJSON(w, resources, single)
 	}
-	return withHint(fmt.Errorf("no output form %q", form), "the forms are table, yaml, json and name")
+	return printTable(w, kind, resources)
 }
 
 func printJSON(w io.Writer, resources []registry.Resource, single bool) error {

@@ -51,7 +51,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		_, _ = fmt.Fprintf(stderr, "hint: %s\n", hint)
 	}
 	switch {
-	case !*started:
+	case !*started, isUsage(err):
 		return exitUsage
 	case errors.Is(err, registry.ErrConflict):
 		return exitConflict
@@ -105,10 +105,6 @@ func newRootCommand() (root *cobra.Command, started *bool) {
 		Short:         "Publish MCP servers through Envoy, with OAuth scopes for every tool.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		PersistentPreRun: func(*cobra.Command, []string) {
-			*started = true
-		},
 	}
 	root.PersistentFlags().StringVar(&g.configFile, "config", "", "Configuration file (default "+config.DefaultFile+", if there is one).")
 	root.PersistentFlags().StringVar(&g.admin, "admin", "", "Admin address of a running gateway: unix:/path or host:port.")
@@ -130,6 +126,7 @@ func newRootCommand() (root *cobra.Command, started *bool) {
 		newDBCommand(g),
 		newVersionCommand(),
 	)
+	noteStart(root, started)
 	return root, started
 }
 

@@ -20,6 +20,9 @@ func newStatusCommand(g *globals) *cobra.Command {
   mcpgate status -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkForm(output, "table", "json"); err != nil {
+				return err
+			}
 			client, err := g.client()
 			if err != nil {
 				return err
@@ -29,17 +32,14 @@ func newStatusCommand(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			switch output {
-			case "table":
-				var s status
-				if err := json.Unmarshal(answer, &s); err != nil {
-					return fmt.Errorf("read answer: %w", err)
-				}
-				return s.print(cmd.OutOrStdout(), time.Now())
-			case "json":
+			if output == "json" {
 				return printIndented(cmd.OutOrStdout(), answer)
 			}
-			return withHint(fmt.Errorf("no output form %q", output), "the forms are table and json")
+			var s status
+			if err := json.Unmarshal(answer, &s); err != nil {
+				return fmt.Errorf("read answer: %w", err)
+			}
+			return s.print(cmd.OutOrStdout(), time.Now())
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "Form of the output: table or json.")

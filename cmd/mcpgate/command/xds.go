@@ -16,13 +16,13 @@ func newXDSCommand(g *globals) *cobra.Command {
 		Example: "  mcpgate xds dump -o yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch output {
-			case "yaml":
-				return g.print(cmd, "xds")
-			case "json":
+			if err := checkForm(output, "yaml", "json"); err != nil {
+				return err
+			}
+			if output == "json" {
 				return g.printAsJSON(cmd, "xds")
 			}
-			return withHint(fmt.Errorf("no output form %q", output), "the forms are yaml and json")
+			return g.print(cmd, "xds")
 		},
 	}
 	dump.Flags().StringVarP(&output, "output", "o", "yaml", "Form of the output: yaml or json.")
