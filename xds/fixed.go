@@ -11,9 +11,10 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// MetadataPath starts the paths of the protected-resource metadata documents
-// (RFC 9728 section 3).
-const MetadataPath = "/.well-known/oauth-protected-resource"
+// WellKnownPath starts the paths of the metadata documents (RFC 8615, RFC 9728
+// section 3). All of them lead to the program: none is ever a 401, at which
+// clients would give up.
+const WellKnownPath = "/.well-known/"
 
 // webTimeout bounds one answer of the program's own HTTP service.
 const webTimeout = 5 * time.Second
@@ -62,9 +63,9 @@ func FixedScopes(rev uint64, cfg Config) ([]*routev3.ScopedRouteConfiguration, e
 	return []*routev3.ScopedRouteConfiguration{wellKnown, healthz}, nil
 }
 
-// metadataMatch is every path of the metadata documents.
+// metadataMatch is every path under /.well-known.
 func metadataMatch() *routev3.RouteMatch {
-	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: MetadataPath}}
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: WellKnownPath}}
 }
 
 // preflight answers a page that asks whether it may send MCP-Protocol-Version

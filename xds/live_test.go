@@ -185,7 +185,7 @@ func TestLiveCORS(t *testing.T) {
 	}
 	before := g.authz.count()
 	ask("/weather/mcp", "https://app.example")
-	if got := ask(xds.MetadataPath+"/weather/mcp", "https://any.example", "mcp-protocol-version"); got.Get("Access-Control-Allow-Origin") != "*" ||
+	if got := ask(xds.WellKnownPath+"oauth-protected-resource/weather/mcp", "https://any.example", "mcp-protocol-version"); got.Get("Access-Control-Allow-Origin") != "*" ||
 		!strings.Contains(got.Get("Access-Control-Allow-Headers"), "mcp-protocol-version") {
 		t.Errorf("preflight of the metadata: %v", got)
 	}
@@ -205,22 +205,22 @@ func TestLiveFixedScopesDoNotAskTheAuthorizationService(t *testing.T) {
 	t.Parallel()
 	g := startTwo(t)
 	for path, want := range map[string]string{
-		"/healthz":                        "web /healthz",
-		xds.MetadataPath + "/weather/mcp": "web " + xds.MetadataPath + "/weather/mcp",
+		"/healthz":                          "web /healthz",
+		xds.WellKnownPath + "x/weather/mcp": "web " + xds.WellKnownPath + "x/weather/mcp",
 	} {
 		r := g.do("GET", path)
 		if r.StatusCode != http.StatusOK || r.body != want {
 			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
 		}
 	}
-	if r := g.do("GET", xds.MetadataPath+"/weather/mcp", origin); r.Header.Get("Access-Control-Allow-Origin") != "*" {
+	if r := g.do("GET", xds.WellKnownPath+"oauth-protected-resource/weather/mcp", origin); r.Header.Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("metadata: headers %v", r.Header)
 	}
 	if n := g.authz.count(); n != 0 {
 		t.Errorf("the authorization service was asked %d times", n)
 	}
 	// The path is normalised first: a way out of .well-known is a server's.
-	if g.do("GET", xds.MetadataPath+"/../../weather/mcp", "x-test-deny: 403"); g.authz.count() != 1 {
+	if g.do("GET", xds.WellKnownPath+"x/../../weather/mcp", "x-test-deny: 403"); g.authz.count() != 1 {
 		t.Error("a path that leads out of .well-known was not judged")
 	}
 }
@@ -229,7 +229,7 @@ func TestLiveOtherPathsAndHostsAreUnknown(t *testing.T) {
 	t.Parallel()
 	g := startTwo(t)
 	want := `{"error":{"code":-32001,"message":"no such MCP server"},"id":null,"jsonrpc":"2.0"}` + "\n"
-	for _, path := range []string{"/", "/weather", "/weather/", "/weather/mcp/", "/WEATHER/mcp", "/other/mcp", "/healthz/x", "/.well-known/other"} {
+	for _, path := range []string{"/", "/weather", "/weather/", "/weather/mcp/", "/WEATHER/mcp", "/other/mcp", "/healthz/x", "/.well-known"} {
 		r := g.do("POST", path, plain)
 		if diff := cmp.Diff(want, r.body); r.StatusCode != http.StatusNotFound || diff != "" {
 			t.Errorf("%s: %d %s", path, r.StatusCode, diff)

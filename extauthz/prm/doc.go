@@ -4,7 +4,9 @@
 // there give up.
 //
 // It owns the two forms of the document and nothing else. What is in them
-// comes from extauthz.Policies, at the time of the request.
+// comes from extauthz.Policies, at the time of the request. Beside them it
+// passes on the metadata of the authorization server itself, for clients of MCP
+// 2025-03-26, which look for that document here.
 //
 // Every server has its own document, at the well-known path with the server's
 // path behind it, because a client must not use a document whose `resource` is

@@ -35,13 +35,14 @@ type document struct {
 	ResourceName         string   `json:"resource_name,omitempty"`
 }
 
-// Handler serves everything under Path.
+// Handler serves everything under /.well-known.
 type Handler struct {
 	policies Policies
+	metadata Metadata
 }
 
-// New returns a Handler over the policies.
-func New(p Policies) *Handler { return &Handler{policies: p} }
+// New returns a Handler over the policies. A nil Metadata has no document.
+func New(p Policies, m Metadata) *Handler { return &Handler{policies: p, metadata: m} }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -63,7 +64,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, r, http.StatusMethodNotAllowed, problem{Error: "method not allowed"})
 		return
 	}
-	doc, ok := h.find(r.URL.EscapedPath())
+	path := r.URL.EscapedPath()
+	if isServerMetadataPath(path) {
+		h.serverMetadata(w, r)
+		return
+	}
+	doc, ok := h.find(path)
 	if !ok {
 		answer(w, r, http.StatusNotFound, problem{Error: "no such resource"})
 		return
@@ -127,11 +133,16 @@ func answer(w http.ResponseWriter, r *http.Request, status int, v any) {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
+	send(w, r, status, []byte(b.String()))
+}
+
+// send writes a JSON text.
+func send(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		// An error here is a client that has gone away.
-		_, _ = w.Write([]byte(b.String()))
+		_, _ = w.Write(body)
 	}
 }

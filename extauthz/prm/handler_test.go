@@ -17,7 +17,7 @@ const origin = "https://gw.example.com"
 func handler(resources ...registry.Resource) *prm.Handler {
 	p := extauthz.NewPolicies(extauthz.Config{ExternalURL: origin})
 	p.Load(registry.Snapshot{Revision: 1, Resources: resources})
-	return prm.New(p)
+	return prm.New(p, nil)
 }
 
 func sample() *prm.Handler {

@@ -10,13 +10,20 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// discover finds the key set of an issuer in its metadata: RFC 8414 first, then
-// OpenID Connect Discovery. A document counts only when its `issuer` is the
-// configured one, byte for byte (RFC 8414 section 3.3).
+// discover finds the key set of an issuer in its metadata.
 func discover(ctx context.Context, f *fetcher, issuer string) (jwksURI string, err error) {
+	_, jwksURI, err = fetchMetadata(ctx, f, issuer)
+	return jwksURI, err
+}
+
+// fetchMetadata fetches the metadata of an issuer: RFC 8414 first, then OpenID
+// Connect Discovery. A document counts only when its `issuer` is the
+// configured one, byte for byte (RFC 8414 section 3.3), and it names a key set
+// that may be fetched.
+func fetchMetadata(ctx context.Context, f *fetcher, issuer string) (document []byte, jwksURI string, err error) {
 	locations, ofLoopback, err := metadataURLs(issuer)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	var errs []error
 	for _, location := range locations {
@@ -28,11 +35,11 @@ func discover(ctx context.Context, f *fetcher, issuer string) (jwksURI string, e
 			_, err = parseURL(jwksURI, ofLoopback)
 		}
 		if err == nil {
-			return jwksURI, nil
+			return data, jwksURI, nil
 		}
 		errs = append(errs, fmt.Errorf("metadata at %s: %w", location, err))
 	}
-	return "", errors.Join(errs...)
+	return nil, "", errors.Join(errs...)
 }
 
 // metadataURLs are the places of an issuer's metadata: the well-known path

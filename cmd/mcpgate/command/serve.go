@@ -19,6 +19,7 @@ import (
 	"github.com/mcpgate/mcpgate/extauthz/listfilter"
 	"github.com/mcpgate/mcpgate/extauthz/prm"
 	"github.com/mcpgate/mcpgate/extauthz/secret"
+	"github.com/mcpgate/mcpgate/extauthz/token"
 	"github.com/mcpgate/mcpgate/registry/api"
 	"github.com/mcpgate/mcpgate/xds/ads"
 )
@@ -224,7 +225,7 @@ func (p *program) newAuthzServer(stdout io.Writer) (*grpc.Server, error) {
 // of RFC 9728 and the health check.
 func (p *program) newWebServer() *http.Server {
 	mux := http.NewServeMux()
-	mux.Handle("/.well-known/", prm.New(p.policies))
+	mux.Handle("/.well-known/", prm.New(p.policies, token.NewMetadata(nil, nil)))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
