@@ -229,5 +229,6 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 }
 
 func keyPath(key registry.Key) string {
-	return "/api/v1/" + key.Kind.Plural() + "/" + url.PathEscape(key.Name)
+	// Dots are escaped as well: an element "." or ".." would be cleaned away.
+	return "/api/v1/" + key.Kind.Plural() + "/" + strings.ReplaceAll(url.PathEscape(key.Name), ".", "%2E")
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +45,10 @@ func New(b Backend) http.Handler {
 	handle := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "no-store")
+			if r.ContentLength > MaxBodyBytes {
+				s.fail(w, r, &http.MaxBytesError{Limit: MaxBodyBytes})
+				return
+			}
 			r.Body = http.MaxBytesReader(w, r.Body, MaxBodyBytes)
 			if err := h(w, r); err != nil {
 				s.fail(w, r, err)
@@ -51,9 +56,11 @@ func New(b Backend) http.Handler {
 		})
 	}
 	handle("GET /api/v1/{kind}", s.list)
-	handle("GET /api/v1/{kind}/{name}", s.get)
-	handle("PUT /api/v1/{kind}/{name}", s.put)
-	handle("DELETE /api/v1/{kind}/{name}", s.delete)
+	// One element of the path is the name, see pathKey; {name} would not match
+	// a name that is a slash.
+	handle("GET /api/v1/{kind}/{name...}", s.get)
+	handle("PUT /api/v1/{kind}/{name...}", s.put)
+	handle("DELETE /api/v1/{kind}/{name...}", s.delete)
 	handle("POST /api/v1/apply", s.apply)
 	handle("GET /api/v1/export", s.export)
 	handle("GET /api/v1/status", s.status)
@@ -61,9 +68,7 @@ func New(b Backend) http.Handler {
 	handle("POST /api/v1/explain", s.explain)
 	handle("GET /api/v1/xds", s.dump)
 	handle("GET /api/v1/backup", s.backup)
-	handle("/", func(http.ResponseWriter, *http.Request) error {
-		return &Error{Status: http.StatusNotFound, Message: "no such path"}
-	})
+	handle("/", func(http.ResponseWriter, *http.Request) error { return noSuchPath() })
 	return mux
 }
 
@@ -246,10 +251,15 @@ func (s *server) version(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *server) explain(w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.MaxBytesReader(w, r.Body, MaxExplainBytes)
 	var req ExplainRequest
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&req); err != nil {
+	var tooBig *http.MaxBytesError
+	switch err := dec.Decode(&req); {
+	case errors.As(err, &tooBig):
+		return err
+	case err != nil:
 		return badRequest("the body is not an explain request")
 	}
 	answer, err := s.Explain(r.Context(), req)
@@ -296,7 +306,7 @@ func newError(err error) *Error {
 		}
 		return e
 	case errors.As(err, &tooBig):
-		return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body is larger than %d bytes", MaxBodyBytes)}
+		return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body is larger than %d bytes", tooBig.Limit)}
 	case errors.Is(err, registry.ErrNotFound):
 		return &Error{Status: http.StatusNotFound, Message: err.Error()}
 	case errors.Is(err, registry.ErrConflict):
@@ -328,10 +338,25 @@ func pathKind(r *http.Request) (registry.Kind, error) {
 	return kind, nil
 }
 
+// pathKey reads /api/v1/{kind}/{name}, where any character of the name that
+// means something in a path is escaped.
 func pathKey(r *http.Request) (registry.Key, error) {
 	kind, err := pathKind(r)
-	return registry.Key{Kind: kind, Name: r.PathValue("name")}, err
+	if err != nil {
+		return registry.Key{}, err
+	}
+	parts := strings.Split(r.URL.EscapedPath(), "/")
+	if len(parts) != 5 || parts[4] == "" {
+		return registry.Key{}, noSuchPath()
+	}
+	name, err := url.PathUnescape(parts[4])
+	if err != nil {
+		return registry.Key{}, noSuchPath()
+	}
+	return registry.Key{Kind: kind, Name: name}, nil
 }
+
+func noSuchPath() error { return &Error{Status: http.StatusNotFound, Message: "no such path"} }
 
 func readManifest(r *http.Request) ([]registry.Resource, error) {
 	body, err := io.ReadAll(r.Body)

@@ -13,6 +13,8 @@ const (
 	// MaxBodyBytes bounds a request body: enough for an apply of 100,000
 	// servers.
 	MaxBodyBytes = 128 << 20
+	// MaxExplainBytes bounds the body of explain: a token and some names.
+	MaxExplainBytes = 1 << 20
 	// MaxPage bounds the resources of one list answer.
 	MaxPage = 1000
 	// MaxWait bounds how long one write may wait for Envoys.
