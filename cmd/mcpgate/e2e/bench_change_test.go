@@ -14,10 +14,11 @@ import (
 // added one is deleted, by turns. Each change waits for Envoy, as `mcpgate
 // apply` does.
 //
-// existing-wrong counts answers of the existing servers that are not 200. The
-// added ones are asked without a pause from before they are added until after
-// they are deleted; new-wrong counts answers that are not 404, then 200, then
-// 404, each in its time.
+// Half of the load goes to all servers by turns, half to the one that moves
+// next. existing-wrong counts answers of the existing servers that are not
+// 200. The added ones are asked without a pause from before they are added
+// until after they are deleted; new-wrong counts answers that are not 404, then
+// 200, then 404, each in its time.
 func BenchmarkChangeUnderLoad(b *testing.B) {
 	const (
 		existing = 100
@@ -33,14 +34,18 @@ func BenchmarkChangeUnderLoad(b *testing.B) {
 	request := callRequest(b, g.gateway)
 
 	var stop atomic.Bool
-	var answers, wrong, newAnswers, newWrong atomic.Int64
+	var answers, wrong, newAnswers, newWrong, moving atomic.Int64
 	var wg sync.WaitGroup
 	for first := range conns {
 		wg.Go(func() {
 			k := &benchConn{address: g.address}
 			defer k.close()
 			for i := first; !stop.Load(); i++ {
-				name := fmt.Sprintf("s%05d", i%existing)
+				target := i % existing
+				if first%2 == 0 {
+					target = int(moving.Load())
+				}
+				name := fmt.Sprintf("s%05d", target)
 				status := k.do([]byte(to(request, name)))
 				answers.Add(1)
 				if status != "200" && wrong.Add(1) <= 10 {
@@ -82,6 +87,7 @@ func BenchmarkChangeUnderLoad(b *testing.B) {
 	for n := 0; b.Loop(); n++ {
 		switch i := n / 3; n % 3 {
 		case 0:
+			moving.Store(int64(i % existing))
 			add()
 		case 1:
 			s := server(fmt.Sprintf("s%05d", i%existing), upstreams[(i/existing+1)%2])
