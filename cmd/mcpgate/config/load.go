@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/mcpgate/mcpgate/registry"
 )
 
@@ -61,7 +59,7 @@ func Load(path string) (Config, error) {
 // Parse reads the text of a configuration as Load does.
 func Parse(data []byte) (Config, error) {
 	c := Default()
-	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+	if err := read(data, &c); err != nil {
 		return Config{}, err
 	}
 	if err := c.complete(); err != nil {

@@ -48,8 +48,22 @@ func (c Config) Validate() error {
 	}
 	if strings.HasPrefix(c.Envoy.AdminListen, "unix:") {
 		checkSocket("envoy.adminListen", c.Envoy.AdminListen, add)
-	} else if !isLoopback(c.Envoy.AdminListen) {
+	} else if checkHostPort("envoy.adminListen", c.Envoy.AdminListen, add); !isLoopback(c.Envoy.AdminListen) {
 		add("envoy.adminListen", "%q is neither a Unix socket nor a loopback address: Envoy's admin interface has no access control", c.Envoy.AdminListen)
+	}
+	taken := make(map[string]string)
+	for _, l := range [][2]string{
+		{"gateway.listen", c.Gateway.Listen},
+		{"xds.listen", c.XDS.Listen},
+		{"extAuthz.listen", c.ExtAuthz.Listen},
+		{"web.listen", c.Web.Listen},
+		{"admin.listen", c.Admin.Listen},
+		{"envoy.adminListen", c.Envoy.AdminListen},
+	} {
+		if other, ok := taken[l[1]]; ok {
+			add(l[0], "is the address of %s as well", other)
+		}
+		taken[l[1]] = l[0]
 	}
 	oneOf(add, "envoy.logLevel", c.Envoy.LogLevel, "trace", "debug", "info", "warning", "error", "critical", "off")
 	oneOf(add, "log.level", c.Log.Level, "debug", "info", "warn", "error")
@@ -65,7 +79,7 @@ func (c Config) validateGateway(add addFunc) {
 	switch {
 	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 		add("externalURL", "%q is not an http or https URL", c.ExternalURL)
-	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.User != nil:
+	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.User != nil || strings.Contains(c.ExternalURL, "#"):
 		add("externalURL", "%q must be an origin: no path, query, fragment or user", c.ExternalURL)
 	}
 	g := c.Gateway
@@ -113,6 +127,10 @@ func (e Endpoint) validate(field string, add addFunc) {
 }
 
 func (a Admin) validate(add addFunc) {
+	// The value may be the secret itself, and is not repeated.
+	if t := string(a.Token); t != "" && !strings.HasPrefix(t, "env:") && !strings.HasPrefix(t, "file:/") {
+		add("admin.token", "must be a reference: env:NAME or file:/path")
+	}
 	if strings.HasPrefix(a.Listen, "unix:") {
 		checkSocket("admin.listen", a.Listen, add)
 		return
