@@ -61,7 +61,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	default:
 		header.Set("Allow", "GET, HEAD, OPTIONS")
-		answer(w, r, http.StatusMethodNotAllowed, problem{Error: "method not allowed"})
+		answer(w, r, http.StatusMethodNotAllowed, newProblem(-32600, "method not allowed"))
 		return
 	}
 	path := r.URL.EscapedPath()
@@ -71,16 +71,33 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	doc, ok := h.find(path)
 	if !ok {
-		answer(w, r, http.StatusNotFound, problem{Error: "no such resource"})
+		notFound(w, r)
 		return
 	}
 	header.Set("Cache-Control", "no-cache")
 	answer(w, r, http.StatusOK, doc)
 }
 
-// problem is the body of an error.
+// problem is the body of an error: the JSON-RPC error object that every refusal
+// of the gateway has.
 type problem struct {
-	Error string `json:"error"`
+	Version string       `json:"jsonrpc"`
+	ID      any          `json:"id"`
+	Error   problemError `json:"error"`
+}
+
+type problemError struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+func newProblem(code int, message string) problem {
+	return problem{Version: "2.0", Error: problemError{Code: code, Message: message}}
+}
+
+// notFound answers for every path without a document.
+func notFound(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, http.StatusNotFound, newProblem(-32001, "no such resource"))
 }
 
 // find makes the document for the path as it was sent: a name that needs an

@@ -30,12 +30,12 @@ func isServerMetadataPath(path string) bool {
 func (h *Handler) serverMetadata(w http.ResponseWriter, r *http.Request) {
 	issuers := h.policies.IssuerURLs()
 	if h.metadata == nil || len(issuers) != 1 {
-		answer(w, r, http.StatusNotFound, problem{Error: "no such resource"})
+		notFound(w, r)
 		return
 	}
 	document, err := h.metadata.Get(r.Context(), issuers[0])
 	if err != nil {
-		answer(w, r, http.StatusNotFound, problem{Error: "no such resource"})
+		notFound(w, r)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-cache")
