@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"strings"
 
@@ -59,7 +60,7 @@ func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
 		return
 	}
-	if u, ok := v.Addr().Interface().(json.Unmarshaler); ok {
+	if u, ok := reflect.TypeAssert[json.Unmarshaler](v.Addr()); ok {
 		r.unmarshal(n, u, path)
 		return
 	}
@@ -141,9 +142,7 @@ func fieldsOf(v reflect.Value) map[string]reflect.Value {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		if f.Anonymous {
-			for name, inner := range fieldsOf(v.Field(i)) {
-				fields[name] = inner
-			}
+			maps.Copy(fields, fieldsOf(v.Field(i)))
 			continue
 		}
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")

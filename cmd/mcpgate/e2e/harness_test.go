@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -64,7 +65,7 @@ func prepare(t testing.TB) *gateway {
 	t.Helper()
 	port := envoytest.FreePort(t)
 	// The path of a Unix socket is short, and t.TempDir's are long.
-	dir, err := os.MkdirTemp("", "mg")
+	dir, err := os.MkdirTemp("", "mg") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,9 +232,7 @@ func (g *gateway) token(subject, scopes string, claims ...demo.Claims) string {
 	g.Helper()
 	all := demo.Claims{"scope": scopes}
 	for _, c := range claims {
-		for k, v := range c {
-			all[k] = v
-		}
+		maps.Copy(all, c)
 	}
 	token, err := g.issuer.Token(subject, g.url, all)
 	if err != nil {

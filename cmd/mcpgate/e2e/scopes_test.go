@@ -129,7 +129,7 @@ func testLists(t *testing.T, g *gateway, server string) {
 		"resources/list":           {"weather://today"},
 		"resources/templates/list": {"weather://places/{place}"},
 	}
-	with := func(l lists, changed lists) lists {
+	with := func(l, changed lists) lists {
 		c := maps.Clone(l)
 		maps.Copy(c, changed)
 		return c

@@ -83,7 +83,7 @@ func (g *gateway) open(t testing.TB, server, token string, header ...string) *st
 		name, value, _ := strings.Cut(h, ": ")
 		req.Header.Set(name, value)
 	}
-	resp, err := (&http.Client{Transport: g.client.Transport}).Do(req)
+	resp, err := (&http.Client{Transport: g.client.Transport}).Do(req) //nolint:bodyclose // the cleanup closes it
 	if err != nil {
 		t.Fatal(err)
 	}
