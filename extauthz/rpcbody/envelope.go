@@ -9,7 +9,11 @@ type visitor func(s *scanner, name string, i, depth int) int
 
 // The members that are read, by the object they are in. A switch in each
 // visitor reads them; the lists serve to find names that fold to one.
-const metaVersion = "io.modelcontextprotocol/protocolVersion"
+const (
+	metaVersion      = "io.modelcontextprotocol/protocolVersion"
+	metaCapabilities = "io.modelcontextprotocol/clientCapabilities"
+	tasksExtension   = "io.modelcontextprotocol/tasks"
+)
 
 func (s *scanner) envelope(name string, i, depth int) int {
 	m := s.m
@@ -58,10 +62,14 @@ func (s *scanner) params(name string, i, depth int) int {
 		return s.within(i, depth, RuleMemberType, (*scanner).meta)
 	case "notifications":
 		return s.within(i, depth, RuleMemberType, (*scanner).notifications)
+	case "task":
+		// That it is there is all that is asked: null is, for some servers.
+		m.TaskRequested = true
+		return s.value(i, depth)
 	case "arguments": // the common one, and none that the others fold to
 		return s.value(i, depth)
 	}
-	return s.other(name, i, depth, "name", "uri", "taskId", "protocolVersion", "ref", "_meta", "notifications")
+	return s.other(name, i, depth, "name", "uri", "taskId", "protocolVersion", "ref", "_meta", "notifications", "task")
 }
 
 func (s *scanner) ref(name string, i, depth int) int {
@@ -78,10 +86,28 @@ func (s *scanner) ref(name string, i, depth int) int {
 }
 
 func (s *scanner) meta(name string, i, depth int) int {
-	if name == metaVersion {
+	switch name {
+	case metaVersion:
 		return s.field(i, &s.m.MetaVersion, MaxVersion)
+	case metaCapabilities:
+		return s.within(i, depth, RuleMemberType, (*scanner).capabilities)
 	}
-	return s.other(name, i, depth, metaVersion)
+	return s.other(name, i, depth, metaVersion, metaCapabilities)
+}
+
+func (s *scanner) capabilities(name string, i, depth int) int {
+	if name == "extensions" {
+		return s.within(i, depth, RuleMemberType, (*scanner).extensions)
+	}
+	return s.other(name, i, depth, "extensions")
+}
+
+func (s *scanner) extensions(name string, i, depth int) int {
+	if name == tasksExtension {
+		s.m.TasksCapability = true
+		return s.value(i, depth)
+	}
+	return s.other(name, i, depth, tasksExtension)
 }
 
 func (s *scanner) notifications(name string, i, depth int) int {

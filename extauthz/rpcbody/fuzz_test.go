@@ -54,7 +54,7 @@ func genMessage(t *rapid.T) []byte {
 func genParams(t *rapid.T) string {
 	var names, members []string
 	for _, n := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{
-		"name", "uri", "taskId", "protocolVersion", "ref", "_meta", "notifications", "arguments", "cursor", "level", "Name", "urI", "taſkId", "name ", "__proto__", "params", "constructor",
+		"name", "uri", "taskId", "task", "protocolVersion", "ref", "_meta", "notifications", "arguments", "cursor", "level", "Name", "urI", "taſkId", "name ", "__proto__", "params", "constructor",
 	}), 0, 6, rapid.ID[string]).Draw(t, "params") {
 		names = append(names, n)
 		text := func() string { return genString(t, "a", "get_forecast", "é", "", "\u2028", "a b", "name") }
@@ -65,7 +65,7 @@ func genParams(t *rapid.T) string {
 			members = append(members, genObject(t, []string{genName(t, metaVersion, metaVersion, "io", "progressToken"), "x"}, []string{text(), genValue(t, 1)}))
 		case "notifications":
 			members = append(members, genObject(t, []string{"resourceSubscriptions", "taskIds"}, []string{"[" + text() + "," + text() + "]", "[" + text() + "]"}))
-		case "arguments":
+		case "arguments", "task":
 			members = append(members, genValue(t, 4))
 		default:
 			members = append(members, text())

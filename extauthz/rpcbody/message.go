@@ -33,6 +33,13 @@ type Message struct {
 	// MetaVersion is params._meta["io.modelcontextprotocol/protocolVersion"],
 	// which marks a message of the modern era (2026-07-28 and later).
 	MetaVersion Field
+	// TaskRequested is true when params.task is there, whatever it is: a client
+	// of 2025-11-25 asks to be answered with a task.
+	TaskRequested bool
+	// TasksCapability is true when params._meta declares, in the client's
+	// capabilities, the extension io.modelcontextprotocol/tasks: a server may
+	// answer with a task.
+	TasksCapability bool
 	// Resources and TaskIDs are params.notifications.resourceSubscriptions and
 	// .taskIds of subscriptions/listen. Read reuses the memory of the slices
 	// for the next message read into the same Message.

@@ -22,8 +22,9 @@ var messages = []struct{ want, body string }{
 	{"request resources/templates/list id=8", `{"jsonrpc":"2.0","id":8,"method":"resources/templates/list"}`},
 	{"request tools/call id=9 name=get_forecast", `{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"get_forecast","arguments":{"city":"Zürich","days":3,"units":null}}}`},
 	{"request tools/call id=10 name=now", `{"jsonrpc":"2.0","id":10,"method":"tools/call","params":{"name":"now"}}`},
-	{"request tools/call id=11 name=admin.tools-list_v2", `{"jsonrpc":"2.0","id":11,"method":"tools/call","params":{"_meta":{"progressToken":1},"name":"admin.tools-list_v2","arguments":{},"task":{"ttl":60000}}}`},
+	{"request tools/call id=11 name=admin.tools-list_v2 task", `{"jsonrpc":"2.0","id":11,"method":"tools/call","params":{"_meta":{"progressToken":1},"name":"admin.tools-list_v2","arguments":{},"task":{"ttl":60000}}}`},
 	{"request tools/call id=12 name=book meta=2026-07-28", `{"jsonrpc":"2.0","id":12,"method":"tools/call","params":{"name":"book","arguments":{"flight":"LX 18"},"inputResponses":{"confirm":{"action":"accept","content":{"ok":true}}},"requestState":"b3BhcXVl","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`},
+	{"request tools/call id=12 name=book meta=2026-07-28 tasks", `{"jsonrpc":"2.0","id":12,"method":"tools/call","params":{"name":"book","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}}}`},
 	{"request tools/call id=13", `{"jsonrpc":"2.0","id":13,"method":"tools/call","params":{"arguments":{"name":"not the target"}}}`},
 	{"request tools/call id=14", `{"jsonrpc":"2.0","id":14,"method":"tools/call"}`},
 	{"request prompts/get id=15 name=review", `{"jsonrpc":"2.0","id":15,"method":"prompts/get","params":{"name":"review","arguments":{"code":"def f():\n\treturn \"\\u00e9\""}}}`},
@@ -80,6 +81,12 @@ func summary(m *Message) string {
 	add("resources", Field{strings.Join(m.Resources, ","), m.Resources != nil})
 	add("taskIds", Field{strings.Join(m.TaskIDs, ","), m.TaskIDs != nil})
 	add("meta", m.MetaVersion)
+	if m.TaskRequested {
+		words = append(words, "task")
+	}
+	if m.TasksCapability {
+		words = append(words, "tasks")
+	}
 	return strings.Join(words, " ")
 }
 
