@@ -39,11 +39,15 @@ type WriteOptions struct {
 	File string
 }
 
-// NewClient returns a client of the API at address: "unix:/path" or
-// "host:port" (with TLS and a token). It does not connect.
+// NewClient returns a client of the API at address: "unix:/path", "host:port"
+// (with TLS and a token), or "http://host:port" of an endpoint that is
+// explicitly insecure. It does not connect.
 func NewClient(address, token string, tlsConfig *tls.Config) *Client {
 	c := &Client{addr: address, token: token, base: "https://" + address}
 	transport := &http.Transport{TLSClientConfig: tlsConfig, DisableCompression: true}
+	if strings.HasPrefix(address, "http://") {
+		c.base = address
+	}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		c.base = "http://mcpgate"
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {

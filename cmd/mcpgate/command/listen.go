@@ -72,6 +72,26 @@ func mutualTLS(e config.Endpoint) (*tls.Config, error) {
 	return c, nil
 }
 
+// adminTLS is how the commands trust the admin endpoint of their configuration:
+// by the system's authorities, and by its own certificate file, so that a
+// private authority needs nothing more. It is nil when there is no file.
+func adminTLS(a config.Admin) (*tls.Config, error) {
+	if strings.HasPrefix(a.Listen, "unix:") || a.TLS.CertFile == "" {
+		return nil, nil //nolint:nilnil // no TLS of its own is an answer
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("read the system's authorities: %w", err)
+	}
+	// On another machine with the same configuration the file may be absent.
+	pem, err := os.ReadFile(a.TLS.CertFile)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("read admin certificate: %w", err)
+	}
+	pool.AppendCertsFromPEM(pem)
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
+}
+
 // serverTLS reads the certificate anew for every connection, so that a renewed
 // file needs no restart.
 func serverTLS(files config.CertTLS) (*tls.Config, error) {

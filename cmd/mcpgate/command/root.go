@@ -154,5 +154,15 @@ func (g *globals) client() (*api.Client, error) {
 			return nil, fmt.Errorf("admin.token: %w", err)
 		}
 	}
-	return api.NewClient(address, token, nil), nil
+	if err != nil || address != c.Admin.Listen {
+		return api.NewClient(address, token, nil), nil
+	}
+	tlsConfig, err := adminTLS(c.Admin)
+	if err != nil {
+		return nil, err
+	}
+	if tlsConfig == nil && c.Admin.Insecure && !strings.HasPrefix(address, "unix:") {
+		address = "http://" + address
+	}
+	return api.NewClient(address, token, tlsConfig), nil
 }

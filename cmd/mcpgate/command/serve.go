@@ -98,13 +98,17 @@ func newProgram(ctx context.Context, cfg config.Config, log *slog.Logger, stdout
 	if err != nil {
 		return nil, err
 	}
+	web, err := p.newWebServer()
+	if err != nil {
+		return nil, err
+	}
 	// Envoy may call as soon as it sees xds, so that comes last.
 	for _, s := range []struct {
 		name, address string
 		server        any
 	}{
 		{"admin", cfg.Admin.Listen, admin},
-		{"web", cfg.Web.Listen, p.newWebServer()},
+		{"web", cfg.Web.Listen, web},
 		{"authz", cfg.ExtAuthz.Listen, authz},
 		{"xds", cfg.XDS.Listen, xdsServer},
 	} {
@@ -223,7 +227,7 @@ func (p *program) newAuthzServer(stdout io.Writer) (*grpc.Server, error) {
 
 // newWebServer serves what Envoy passes on without a decision: the documents
 // of RFC 9728 and the health check.
-func (p *program) newWebServer() *http.Server {
+func (p *program) newWebServer() (*http.Server, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/.well-known/", prm.New(p.policies, token.NewMetadata(nil, nil)))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -236,7 +240,13 @@ func (p *program) newWebServer() *http.Server {
 		}
 		_, _ = io.WriteString(w, `{"status":"ok"}`+"\n")
 	})
-	return newHTTPServer(mux, p.log)
+	server := newHTTPServer(mux, p.log)
+	tlsConfig, err := mutualTLS(p.cfg.Web)
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	server.TLSConfig = tlsConfig
+	return server, nil
 }
 
 func (p *program) newAdminServer() (*http.Server, error) {
