@@ -21,7 +21,9 @@ type Write struct {
 // Batch is a set of writes that happen together or not at all.
 type Batch struct {
 	Writes []Write
-	// Prune deletes every resource of the user's kinds that Writes do not put.
+	// Prune deletes every resource of the user's kinds that Writes do not put,
+	// but no Revocation: what was revoked by hand must not come back with the
+	// next deployment.
 	Prune bool
 	// DryRun checks everything and changes nothing.
 	DryRun bool
@@ -246,6 +248,9 @@ func (a *application) remove(out Outcome) error {
 // refer to, as far as the kinds tell.
 func (a *application) prune() error {
 	for _, kind := range slices.Backward(Kinds()) {
+		if kind == KindRevocation {
+			continue
+		}
 		keys, err := a.tx.List(kind)
 		if err != nil {
 			return err

@@ -9,6 +9,9 @@ func (s *Server) Clone() Resource {
 	c.Enabled = clonePtr(s.Enabled)
 	c.Upstream.TLS = clonePtr(s.Upstream.TLS)
 	c.Upstream.Credential = clonePtr(s.Upstream.Credential)
+	if c.Upstream.Exchange = clonePtr(s.Upstream.Exchange); c.Upstream.Exchange != nil {
+		c.Upstream.Exchange.Scopes = slices.Clone(s.Upstream.Exchange.Scopes)
+	}
 	c.Access.Issuers = slices.Clone(s.Access.Issuers)
 	c.Access.Audiences = slices.Clone(s.Access.Audiences)
 	c.Access.BaselineScopes = slices.Clone(s.Access.BaselineScopes)
@@ -26,7 +29,10 @@ func (i *Issuer) Clone() Resource {
 		Client:  clonePaths(i.Claims.Client),
 		Scopes:  clonePaths(i.Claims.Scopes),
 		Groups:  clonePaths(i.Claims.Groups),
+		TokenID: clonePaths(i.Claims.TokenID),
+		Session: clonePaths(i.Claims.Session),
 	}
+	c.Introspection = clonePtr(i.Introspection)
 	return &c
 }
 
@@ -51,6 +57,12 @@ func (s *Scope) Clone() Resource {
 func (g *Group) Clone() Resource {
 	c := *g
 	c.Scopes = slices.Clone(g.Scopes)
+	return &c
+}
+
+// Clone implements Resource.
+func (r *Revocation) Clone() Resource {
+	c := *r
 	return &c
 }
 

@@ -29,6 +29,11 @@ func (a *application) check() ([]Problem, error) {
 			return nil, err
 		}
 	}
+	opaque, err := a.checkIntrospection()
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, opaque...)
 	cycles, err := a.findCycles()
 	return append(list, cycles...), err
 }

@@ -1,5 +1,5 @@
 // Package registry holds what the gateway knows: MCP servers, token issuers,
-// scopes and group mappings, the rules that make them valid, and the contract
+// scopes, group mappings and revocations, the rules that make them valid, and the contract
 // of the store that keeps them.
 //
 // It owns the domain types, their JSON form, their validation, the Store

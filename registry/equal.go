@@ -15,6 +15,11 @@ func Equal(a, b Resource) bool {
 }
 
 func equalValues(a, b reflect.Value) bool {
+	if a.Type() == reflect.TypeFor[time.Time]() {
+		t, isTime := reflect.TypeAssert[time.Time](a)
+		u, alsoTime := reflect.TypeAssert[time.Time](b)
+		return isTime && alsoTime && t.Equal(u)
+	}
 	switch a.Kind() {
 	case reflect.Struct:
 		for i := range a.NumField() {

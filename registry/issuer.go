@@ -18,8 +18,31 @@ type Issuer struct {
 	// TokenTypes are the JOSE `typ` values accepted: DefaultTokenTypes when
 	// empty. An empty entry accepts tokens that have no `typ`.
 	TokenTypes []string `json:"tokenTypes,omitempty"`
-	Claims     Claims   `json:"claims,omitzero"`
-	Keys       Keys     `json:"keys,omitzero"`
+	// AudienceFrom says what stands for the audience of a token that has no
+	// `aud`: nothing when empty, or AudienceFromClient.
+	AudienceFrom AudienceFrom `json:"audienceFrom,omitempty"`
+	Claims       Claims       `json:"claims,omitzero"`
+	Keys         Keys         `json:"keys,omitzero"`
+	// Introspection, when set, is how the issuer's tokens are verified; JWKSURI,
+	// Algorithms, TokenTypes and Keys are then not used, and must not be set.
+	Introspection *Introspection `json:"introspection,omitempty"`
+}
+
+// AudienceFrom names what stands for a missing `aud`.
+type AudienceFrom string
+
+// AudienceFromClient takes the client (Claims.Client) for the audience of a
+// token without `aud`. The audiences of the Issuer or of the Server must then
+// list the ids of the clients that are let in.
+const AudienceFromClient AudienceFrom = "client_id"
+
+// Introspection asks the issuer about each token (RFC 7662).
+type Introspection struct {
+	// URL of the introspection endpoint: https, or http on loopback.
+	URL string `json:"url"`
+	// ClientID and ClientSecret are the gateway's own, at the issuer.
+	ClientID     string    `json:"clientID"`
+	ClientSecret SecretRef `json:"clientSecret"`
 }
 
 // ClaimPath leads to a claim: one key for each level of nesting.
@@ -32,6 +55,9 @@ type Claims struct {
 	Client  []ClaimPath `json:"client,omitempty"`
 	Scopes  []ClaimPath `json:"scopes,omitempty"`
 	Groups  []ClaimPath `json:"groups,omitempty"`
+	// TokenID and Session are what a Revocation can name.
+	TokenID []ClaimPath `json:"tokenID,omitempty"`
+	Session []ClaimPath `json:"session,omitempty"`
 }
 
 // Keys says how an issuer's key set is kept.
@@ -67,6 +93,8 @@ func (c Claims) WithDefaults() Claims {
 		Client:  or(c.Client, ClaimPath{"client_id"}, ClaimPath{"azp"}, ClaimPath{"cid"}),
 		Scopes:  or(c.Scopes, ClaimPath{"scope"}, ClaimPath{"scp"}),
 		Groups:  or(c.Groups, ClaimPath{"groups"}, ClaimPath{"realm_access", "roles"}, ClaimPath{"cognito:groups"}),
+		TokenID: or(c.TokenID, ClaimPath{"jti"}),
+		Session: or(c.Session, ClaimPath{"sid"}),
 	}
 }
 

@@ -25,6 +25,9 @@ const (
 	maxPatternBytes     = 1024
 	maxMethodBytes      = 128
 	maxKeyIDBytes       = 64
+	maxClientIDBytes    = 512
+	// maxIdentityBytes is what a claim that identifies a caller may have.
+	maxIdentityBytes = 1024
 
 	maxTags      = 64
 	maxIssuers   = 64

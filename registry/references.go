@@ -44,6 +44,9 @@ func (s *Scope) References() []Key { return keysOf(s) }
 // References implements Resource: the Issuer, if any, and the Scopes given.
 func (g *Group) References() []Key { return keysOf(g) }
 
+// References implements Resource: the Issuer, if any.
+func (r *Revocation) References() []Key { return keysOf(r) }
+
 // References implements Resource: a SessionKey refers to nothing.
 func (k *SessionKey) References() []Key { return nil }
 
@@ -68,6 +71,12 @@ func (g *Group) references(visit func(reference)) {
 		visit(reference{field: "issuer", index: -1, rule: -1, key: Key{KindIssuer, g.Issuer}})
 	}
 	visitNames(visit, "scopes", KindScope, g.Scopes)
+}
+
+func (r *Revocation) references(visit func(reference)) {
+	if r.Issuer != "" {
+		visit(reference{field: "issuer", index: -1, rule: -1, key: Key{KindIssuer, r.Issuer}})
+	}
 }
 
 func visitNames(visit func(reference), field string, kind Kind, names []string) {

@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -48,6 +49,15 @@ func exampleScope() *registry.Scope {
 
 func exampleGroup() *registry.Group {
 	return &registry.Group{Name: "/lob1/users", Issuer: "corp", Scopes: []string{"weather:read"}}
+}
+
+func exampleRevocation() *registry.Revocation {
+	return &registry.Revocation{
+		Name: "stolen-laptop", Issuer: "corp", Subject: "alice",
+		IssuedBefore: registry.Time{Time: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)},
+		Until:        registry.Time{Time: time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)},
+		Reason:       "INC-7",
+	}
 }
 
 func examples() []registry.Resource {

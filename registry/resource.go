@@ -18,12 +18,15 @@ const (
 	KindIssuer     Kind = "Issuer"
 	KindScope      Kind = "Scope"
 	KindGroup      Kind = "Group"
+	KindRevocation Kind = "Revocation"
 	KindSessionKey Kind = "SessionKey"
 )
 
 // Kinds lists the kinds a user can write, in the order in which they are shown
 // and exported: whatever a resource refers to comes before it, or beside it.
-func Kinds() []Kind { return []Kind{KindIssuer, KindServer, KindScope, KindGroup} }
+func Kinds() []Kind {
+	return []Kind{KindIssuer, KindServer, KindScope, KindGroup, KindRevocation}
+}
 
 // ParseKind reads a kind as a user types it: any case, singular or plural
 // ("server", "Servers"). ok is false for anything else, internal kinds
@@ -132,6 +135,8 @@ func New(k Kind) (Resource, error) {
 		return &Group{}, nil
 	case KindSessionKey:
 		return &SessionKey{}, nil
+	case KindRevocation:
+		return &Revocation{}, nil
 	}
 	return nil, fmt.Errorf("unknown kind %q", k)
 }

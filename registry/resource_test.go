@@ -14,7 +14,7 @@ import (
 func TestParseKind(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]registry.Kind{
-		"server": registry.KindServer, "Servers": registry.KindServer, "ISSUER": registry.KindIssuer, "scopes": registry.KindScope, "Group": registry.KindGroup,
+		"server": registry.KindServer, "Servers": registry.KindServer, "ISSUER": registry.KindIssuer, "scopes": registry.KindScope, "Group": registry.KindGroup, "revocations": registry.KindRevocation,
 		"": "", "s": "", "sessionkey": "", "SessionKey": "", "SessionKeys": "", "serverss": "",
 	} {
 		got, ok := registry.ParseKind(in)

@@ -3,6 +3,7 @@ package registry
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -30,6 +31,9 @@ type Upstream struct {
 	// ForwardClientToken passes the client's own token to the upstream: an
 	// explicit choice, shown as a warning (MCP forbids it by default).
 	ForwardClientToken bool `json:"forwardClientToken,omitempty"`
+	// Exchange trades the client's token for one that is made for the upstream;
+	// neither Credential nor ForwardClientToken can be set beside it.
+	Exchange *Exchange `json:"exchange,omitempty"`
 	// ConnectTimeout is 5s when zero.
 	ConnectTimeout Duration `json:"connectTimeout,omitzero"`
 	// IdleTimeout bounds the silence on one stream; 1h when zero.
@@ -50,6 +54,23 @@ type Credential struct {
 	// Scheme precedes the secret, with one space between; none when empty.
 	Scheme string    `json:"scheme,omitempty"`
 	Secret SecretRef `json:"secret"`
+}
+
+// Exchange is a token exchange (RFC 8693): the upstream gets the result as its
+// bearer token.
+type Exchange struct {
+	// TokenURL is the token endpoint: https, or http on loopback.
+	TokenURL string `json:"tokenURL"`
+	// ClientID and ClientSecret are the gateway's own, at the authorization
+	// server.
+	ClientID     string    `json:"clientID"`
+	ClientSecret SecretRef `json:"clientSecret"`
+	// Audience is the upstream's name at the authorization server; not sent
+	// when empty.
+	Audience string `json:"audience,omitempty"`
+	// Scopes are those to ask for; when empty, what the authorization server
+	// gives by itself.
+	Scopes []string `json:"scopes,omitempty"`
 }
 
 // SecretRef points to a secret: "env:NAME" or "file:/absolute/path". The
@@ -117,7 +138,16 @@ func (s *Server) SameUpstream(o *Server) bool {
 	return s.Upstream.URL == o.Upstream.URL &&
 		equalPtr(s.Upstream.TLS, o.Upstream.TLS) &&
 		equalPtr(s.Upstream.Credential, o.Upstream.Credential) &&
+		s.Upstream.Exchange.equal(o.Upstream.Exchange) &&
 		s.Upstream.ForwardClientToken == o.Upstream.ForwardClientToken
+}
+
+func (e *Exchange) equal(o *Exchange) bool {
+	if e == nil || o == nil {
+		return e == o
+	}
+	return e.TokenURL == o.TokenURL && e.ClientID == o.ClientID && e.ClientSecret == o.ClientSecret &&
+		e.Audience == o.Audience && slices.Equal(e.Scopes, o.Scopes)
 }
 
 func equalPtr[T comparable](a, b *T) bool {

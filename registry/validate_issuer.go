@@ -23,6 +23,12 @@ func (i *Issuer) validate(p *problems) {
 		}
 	}
 	p.audiences("audiences", i.Audiences)
+	if from := i.AudienceFrom; from != "" && from != AudienceFromClient {
+		p.addf("audienceFrom", "is not %s, the only choice", AudienceFromClient)
+	}
+	if i.Introspection != nil {
+		i.validateIntrospection(p)
+	}
 	i.validateAlgorithms(p)
 	// The empty type stands for tokens without one.
 	tokenType := func(s string) bool { return s == "" || isMediaType(s) }
@@ -32,6 +38,35 @@ func (i *Issuer) validate(p *problems) {
 	p.duration("keys.maxStale", i.Keys.MaxStale, minRefresh, maxMaxStale)
 	if refresh, stale := i.Keys.Refresh.Or(DefaultKeyRefresh), i.Keys.MaxStale.Or(DefaultKeyMaxStale); stale > 0 && stale < refresh {
 		p.addf("keys.maxStale", "must not be shorter than keys.refresh (%s): keys would expire before they are fetched again", refresh)
+	}
+}
+
+// validateIntrospection refuses an Issuer that would be of both kinds: a token
+// that one way refuses must not find the other.
+func (i *Issuer) validateIntrospection(p *problems) {
+	validateTokenClient(p, "introspection", "url", i.Introspection.URL, i.Introspection.ClientID, i.Introspection.ClientSecret)
+	for _, f := range []struct {
+		field string
+		set   bool
+	}{
+		{"jwksURI", i.JWKSURI != ""}, {"algorithms", len(i.Algorithms) > 0}, {"tokenTypes", len(i.TokenTypes) > 0}, {"keys", i.Keys != Keys{}},
+	} {
+		if f.set {
+			p.addf(f.field, "cannot be set beside introspection: an Issuer verifies its tokens in one way")
+		}
+	}
+}
+
+// validateTokenClient checks how the gateway calls an endpoint of an
+// authorization server. The secret is never repeated: it may be the secret
+// itself.
+func validateTokenClient(p *problems, field, urlField, url, clientID string, secret SecretRef) {
+	if msg := checkURL(url, urlRules{query: true}); msg != "" {
+		p.addf(field+"."+urlField, "%s", msg)
+	}
+	p.required(field+".clientID", clientID, maxClientIDBytes, isPrintable)
+	if !secret.valid() {
+		p.addf(field+".clientSecret", "must be env:NAME or file:/absolute/path")
 	}
 }
 
@@ -67,7 +102,12 @@ func (c *Claims) validate(p *problems) {
 		field string
 		paths []ClaimPath
 	}{
-		{"claims.subject", c.Subject}, {"claims.client", c.Client}, {"claims.scopes", c.Scopes}, {"claims.groups", c.Groups},
+		{"claims.subject", c.Subject},
+		{"claims.client", c.Client},
+		{"claims.scopes", c.Scopes},
+		{"claims.groups", c.Groups},
+		{"claims.tokenID", c.TokenID},
+		{"claims.session", c.Session},
 	} {
 		if !p.count(f.field, len(f.paths), maxPaths) {
 			continue

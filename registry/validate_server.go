@@ -49,8 +49,24 @@ func (u *Upstream) validate(p *problems) {
 			p.addf("upstream.forwardClientToken", "cannot be set beside a credential in the same header")
 		}
 	}
+	if u.Exchange != nil {
+		u.validateExchange(p)
+	}
 	p.duration("upstream.connectTimeout", u.ConnectTimeout, minConnectTimeout, maxConnectTimeout)
 	p.duration("upstream.idleTimeout", u.IdleTimeout, minIdleTimeout, maxIdleTimeout)
+}
+
+func (u *Upstream) validateExchange(p *problems) {
+	e := u.Exchange
+	validateTokenClient(p, "upstream.exchange", "tokenURL", e.TokenURL, e.ClientID, e.ClientSecret)
+	p.text("upstream.exchange.audience", e.Audience, maxAudienceBytes, isPrintable)
+	p.scopeNames("upstream.exchange.scopes", e.Scopes, maxScopes)
+	if u.Credential != nil {
+		p.addf("upstream.exchange", "cannot be set beside upstream.credential: the upstream gets one or the other")
+	}
+	if u.ForwardClientToken {
+		p.addf("upstream.exchange", "cannot be set beside upstream.forwardClientToken: the upstream gets one token or the other")
+	}
 }
 
 // HeaderName is the name of the header that carries the credential.

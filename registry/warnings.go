@@ -11,6 +11,10 @@ func Warnings(r Resource) []Problem {
 	switch r := r.(type) {
 	case *Server:
 		r.warn(&p)
+	case *Issuer:
+		if r.AudienceFrom == AudienceFromClient && len(r.Audiences) == 0 {
+			p.addf("audiences", "lists no client: with audienceFrom, only servers whose access.audiences list a client's id let its tokens in")
+		}
 	case *Scope:
 		r.warn(&p)
 	case *Group:
@@ -35,6 +39,8 @@ func (s *Server) warn(p *problems) {
 		what = "messages and the upstream's credential"
 	case s.Upstream.ForwardClientToken:
 		what = "messages and the client's token"
+	case s.Upstream.Exchange != nil:
+		what = "messages and the exchanged token"
 	}
 	p.addf("upstream.url", "%s cross the network in clear text: use https", what)
 }

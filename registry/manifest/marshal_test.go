@@ -122,7 +122,7 @@ func TestEveryFieldCanBeRead(t *testing.T) {
 	var walk func(path string, typ reflect.Type)
 	walk = func(path string, typ reflect.Type) {
 		switch {
-		case typ == reflect.TypeFor[registry.Metadata](), typ == reflect.TypeFor[registry.Duration]():
+		case typ == reflect.TypeFor[registry.Metadata](), typ == reflect.TypeFor[registry.Duration](), typ == reflect.TypeFor[registry.Time]():
 			return
 		}
 		switch typ.Kind() {

@@ -23,6 +23,8 @@ func Resources(kinds ...registry.Kind) *rapid.Generator[registry.Resource] {
 			return drawScope(t)
 		case registry.KindGroup:
 			return drawGroup(t)
+		case registry.KindRevocation:
+			return drawRevocation(t)
 		default:
 			return &registry.SessionKey{
 				Name:   rapid.SampledFrom([]string{"k1", "k2"}).Draw(t, "name"),
@@ -43,6 +45,8 @@ func Names(kind registry.Kind) []string {
 		return []string{"a:read", "a:write", "true", "~", "{x}"}
 	case registry.KindGroup:
 		return []string{"/lob/users", "CN=Ünïcode, DC=x", "null", "1", "- a"}
+	case registry.KindRevocation:
+		return []string{"r-1", "stolen"}
 	default:
 		return []string{"k1", "k2"}
 	}
@@ -107,6 +111,12 @@ func drawServer(t *rapid.T) registry.Resource {
 	} else {
 		s.Upstream.ForwardClientToken = rapid.Bool().Draw(t, "forward")
 	}
+	if s.Upstream.Credential == nil && !s.Upstream.ForwardClientToken && rapid.Bool().Draw(t, "exchange") {
+		s.Upstream.Exchange = &registry.Exchange{ //nolint:gosec // G101 takes a reference for a secret
+			TokenURL: "https://i/token", ClientID: nonEmpty(texts()).Draw(t, "clientID"), ClientSecret: "env:SECRET",
+			Audience: texts().Draw(t, "audience"), Scopes: drawNames(t, registry.KindScope, 2),
+		}
+	}
 	if rapid.Bool().Draw(t, "set") {
 		enabled := rapid.Bool().Draw(t, "enabled")
 		s.Enabled = &enabled
@@ -119,6 +129,13 @@ func drawIssuer(t *rapid.T) registry.Resource {
 		key := nonEmpty(texts())
 		path := rapid.Map(rapid.SliceOfN(key, 1, 3), func(keys []string) registry.ClaimPath { return keys })
 		return orNil(rapid.SliceOfN(path, 0, 3).Draw(t, label))
+	}
+	if rapid.Bool().Draw(t, "introspection") {
+		return &registry.Issuer{
+			Name: drawName(t, registry.KindIssuer), Issuer: "https://i/r", AudienceFrom: rapid.SampledFrom([]registry.AudienceFrom{"", registry.AudienceFromClient}).Draw(t, "audienceFrom"),
+			Claims:        registry.Claims{TokenID: paths("tokenID"), Session: paths("session")},
+			Introspection: &registry.Introspection{URL: "https://i/introspect", ClientID: nonEmpty(texts()).Draw(t, "clientID"), ClientSecret: "file:/run/secret"},
+		}
 	}
 	return &registry.Issuer{
 		Name: drawName(t, registry.KindIssuer), Issuer: rapid.SampledFrom([]string{"https://i/r", "http://localhost:1"}).Draw(t, "issuer"),
@@ -157,4 +174,19 @@ func drawGroup(t *rapid.T) registry.Resource {
 		Issuer: rapid.SampledFrom(append(Names(registry.KindIssuer), "")).Draw(t, "issuer"),
 		Scopes: drawNames(t, registry.KindScope, 3),
 	}
+}
+
+func drawRevocation(t *rapid.T) registry.Resource {
+	at := func(label string) registry.Time {
+		return rapid.SampledFrom([]registry.Time{{}, {Time: time.Unix(1e9, 0).UTC()}, {Time: time.Unix(2e9, 5e8).UTC()}}).Draw(t, label)
+	}
+	r := &registry.Revocation{
+		Name: drawName(t, registry.KindRevocation), Issuer: rapid.SampledFrom(append(Names(registry.KindIssuer), "")).Draw(t, "issuer"),
+		Subject: texts().Draw(t, "subject"), Client: texts().Draw(t, "client"), TokenID: texts().Draw(t, "tokenID"), Session: texts().Draw(t, "session"),
+		IssuedBefore: at("issuedBefore"), Until: at("until"), Reason: multiline().Draw(t, "reason"),
+	}
+	if r.Issuer+r.Subject+r.Client+r.TokenID+r.Session == "" {
+		r.Subject = "somebody"
+	}
+	return r
 }

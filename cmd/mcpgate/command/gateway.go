@@ -179,7 +179,7 @@ func (g *gateway) follow(changes []registry.Change) {
 			} else {
 				delete(g.sessionKeys, c.Key.Name)
 			}
-		case registry.KindServer, registry.KindScope, registry.KindGroup:
+		case registry.KindServer, registry.KindScope, registry.KindGroup, registry.KindRevocation:
 		}
 	}
 	if keysChanged {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,7 @@ func newGetCommand(g *globals) *cobra.Command {
 	o := &getOptions{globals: g}
 	cmd := &cobra.Command{
 		Use:   "get KIND [NAME]",
-		Short: "Show resources of a kind: servers, issuers, scopes, groups.",
+		Short: "Show resources of a kind: servers, issuers, scopes, groups, revocations.",
 		Example: `  mcpgate get servers
   mcpgate get scope weather:read -o yaml`,
 		Args: cobra.RangeArgs(1, 2),
@@ -61,7 +62,7 @@ func (o *getOptions) run(cmd *cobra.Command, args []string) error {
 func parseKind(s string) (registry.Kind, error) {
 	kind, ok := registry.ParseKind(s)
 	if !ok {
-		return "", usageError{withHint(fmt.Errorf("no kind %q", s), "the kinds are server, issuer, scope and group")}
+		return "", usageError{withHint(fmt.Errorf("no kind %q", s), "the kinds are server, issuer, scope, group and revocation")}
 	}
 	return kind, nil
 }
@@ -115,6 +116,8 @@ func printTable(w io.Writer, kind registry.Kind, resources []registry.Resource) 
 		registry.KindIssuer: "NAME\tISSUER\tREVISION",
 		registry.KindScope:  "NAME\tSERVERS\tINCLUDES\tREVISION",
 		registry.KindGroup:  "NAME\tISSUER\tSCOPES\tREVISION",
+
+		registry.KindRevocation: "NAME\tREVOKES\tISSUED BEFORE\tUNTIL\tREVISION",
 	}[kind]
 	// A tabwriter keeps its first error for Flush.
 	_, _ = fmt.Fprintln(tw, header)
@@ -142,8 +145,30 @@ func columns(r registry.Resource) []string {
 			issuer = "*"
 		}
 		return []string{r.Name, issuer, orDash(r.Scopes)}
+	case *registry.Revocation:
+		return []string{r.Name, revoked(r), orNever(r.IssuedBefore), orNever(r.Until)}
 	}
 	return []string{r.Key().Name}
+}
+
+// revoked says whose tokens a revocation takes back: "subject=alice,issuer=corp".
+func revoked(r *registry.Revocation) string {
+	var parts []string
+	for _, f := range []struct{ name, value string }{
+		{"subject", r.Subject}, {"client", r.Client}, {"tokenID", r.TokenID}, {"session", r.Session}, {"issuer", r.Issuer},
+	} {
+		if f.value != "" {
+			parts = append(parts, f.name+"="+f.value)
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+func orNever(t registry.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 func orDash(list []string) string {
