@@ -49,9 +49,9 @@ func (s *scanner) params(name string, i, depth int) int {
 	m := s.m
 	switch name {
 	case "name":
-		return s.field(i, &m.Name, MaxName)
+		return s.field(i, &m.Name, s.limits.Name)
 	case "uri":
-		return s.field(i, &m.URI, MaxURI)
+		return s.field(i, &m.URI, s.limits.URI)
 	case "taskId":
 		return s.field(i, &m.TaskID, MaxTaskID)
 	case "protocolVersion":
@@ -78,9 +78,9 @@ func (s *scanner) ref(name string, i, depth int) int {
 	case "type":
 		return s.field(i, &r.Type, MaxVersion)
 	case "name":
-		return s.field(i, &r.Name, MaxName)
+		return s.field(i, &r.Name, s.limits.Name)
 	case "uri":
-		return s.field(i, &r.URI, MaxURI)
+		return s.field(i, &r.URI, s.limits.URI)
 	}
 	return s.other(name, i, depth, "type", "name", "uri")
 }
@@ -113,7 +113,7 @@ func (s *scanner) extensions(name string, i, depth int) int {
 func (s *scanner) notifications(name string, i, depth int) int {
 	switch name {
 	case "resourceSubscriptions":
-		return s.list(i, &s.m.Resources, MaxURI)
+		return s.list(i, &s.m.Resources, s.limits.URI)
 	case "taskIds":
 		return s.list(i, &s.m.TaskIDs, MaxTaskID)
 	}

@@ -9,19 +9,22 @@ import (
 // no memory of its own. A scanner in the pool refers to no body.
 var scanners = sync.Pool{New: func() any { return newScanner() }}
 
+// Read is Limits.Read with the default limits.
+func Read(body []byte, m *Message) error { return Limits{}.Read(body, m) }
+
 // Read reads the one message that body holds into m. What m held before is
 // lost. The error is nil or an *Error; after an error m is empty, so that
 // nothing of a refused body can be acted upon.
 //
 // The strings of m alias body unless they had escapes in them: body must stay
 // unchanged while m is in use.
-func Read(body []byte, m *Message) error {
+func (l Limits) Read(body []byte, m *Message) error {
 	clear(m.Resources)
 	clear(m.TaskIDs)
 	*m = Message{Resources: m.Resources[:0], TaskIDs: m.TaskIDs[:0]}
 
 	s, _ := scanners.Get().(*scanner)
-	s.begin(body, m)
+	s.begin(body, m, l.orDefault())
 	s.message()
 	var err *Error
 	if s.rule != "" {

@@ -27,7 +27,7 @@ const (
 	RuleTruncated = "body-truncated"
 	// RuleTrailing: anything but white space after the value.
 	RuleTrailing = "body-trailing"
-	// RuleDepth: more than MaxDepth arrays and objects inside each other.
+	// RuleDepth: more than Limits.Depth arrays and objects inside each other.
 	RuleDepth = "body-depth"
 
 	// RuleSyntax: a break of the JSON grammar that has no rule of its own.

@@ -13,8 +13,9 @@ const (
 // read and return the index behind what they have read, or a negative number
 // when a rule is broken; rule and at then say which and where.
 type scanner struct {
-	body []byte
-	m    *Message
+	body   []byte
+	m      *Message
+	limits Limits
 
 	rule string
 	at   int
@@ -32,8 +33,8 @@ func newScanner() *scanner {
 	return &scanner{names: newNameStack()}
 }
 
-func (s *scanner) begin(body []byte, m *Message) {
-	s.body, s.m = body, m
+func (s *scanner) begin(body []byte, m *Message, l Limits) {
+	s.body, s.m, s.limits = body, m, l
 }
 
 // end lets go of the body and reports whether the scanner is worth keeping.
@@ -106,7 +107,7 @@ func (s *scanner) value(i, depth int) int {
 // object reads the members behind the brace before i. With a visitor it reads
 // the values of a known object, without one it skips them.
 func (s *scanner) object(i, depth int, visit visitor) int {
-	if depth > MaxDepth {
+	if depth > s.limits.Depth {
 		return s.fail(RuleDepth, i-1)
 	}
 	b := s.body
@@ -180,7 +181,7 @@ func (s *scanner) object(i, depth int, visit visitor) int {
 
 // array skips the elements behind the bracket before i.
 func (s *scanner) array(i, depth int) int {
-	if depth > MaxDepth {
+	if depth > s.limits.Depth {
 		return s.fail(RuleDepth, i-1)
 	}
 	b := s.body
