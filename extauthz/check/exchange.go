@@ -15,6 +15,8 @@ type exchange struct {
 	// malformed is why the view could not be read.
 	malformed error
 	start     time.Time
+	// overload: it came when as many checks were under way as may be.
+	overload bool
 
 	policy  *extauthz.ServerPolicy
 	caller  *extauthz.Caller

@@ -16,6 +16,9 @@ import (
 // decides which of several faults a client hears of, so that nobody without a
 // valid token learns anything about bodies or permissions.
 func (s *Server) judge(ctx context.Context, e *exchange) *answer {
+	if e.overload {
+		return s.fail(e, extauthz.RuleOverload, "too many checks in flight")
+	}
 	if s.ready != nil && !s.ready() {
 		return s.fail(e, extauthz.RuleNotReady, "the policies are not complete")
 	}
@@ -156,7 +159,7 @@ func (s *Server) readRequest(e *exchange) (extauthz.Request, *answer) {
 	if h := e.headers[hContentEncoding]; h.count > 1 || h.count == 1 && !strings.EqualFold(h.value, "identity") {
 		return none, s.refuse(e, extauthz.RuleContentEncoding, "")
 	}
-	if err := rpcbody.Read(e.body, &e.message); err != nil {
+	if err := s.body.Read(e.body, &e.message); err != nil {
 		be, ok := errors.AsType[*rpcbody.Error](err)
 		if !ok {
 			return none, s.fail(e, extauthz.RuleInternal, err.Error())

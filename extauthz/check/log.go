@@ -23,12 +23,13 @@ func (o *occasional) take(now time.Time) (skipped int64, ok bool) {
 
 // record hands out the audit record and logs what the operator must know.
 func (s *Server) record(ctx context.Context, e *exchange, a *answer) {
+	now := time.Now()
+	s.meter.observe(a.effect, a.rule, now.Sub(e.start))
 	debugging := s.log.Enabled(ctx, slog.LevelDebug)
 	if s.audit == nil && !debugging && a.effect != EffectFail {
 		return
 	}
 	e.recorded = true
-	now := time.Now()
 	r := e.record(a, now)
 	if s.audit != nil {
 		s.audit(r)

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mcpgate/mcpgate/extauthz"
+	"github.com/mcpgate/mcpgate/extauthz/rpcbody"
 	"github.com/mcpgate/mcpgate/extauthz/session"
 	"github.com/mcpgate/mcpgate/extauthz/token"
 	"github.com/mcpgate/mcpgate/registry"
@@ -62,7 +64,17 @@ type Config struct {
 	// Ready, when set, reports whether the policies are complete. Every check
 	// before that is refused.
 	Ready func() bool
+	// MaxInFlight bounds the checks that are under way: the next one is refused
+	// with 503 and not judged. DefaultMaxInFlight when zero.
+	MaxInFlight int
+	// Body are the limits of the strict reader.
+	Body rpcbody.Limits
 }
+
+// DefaultMaxInFlight is for Config.MaxInFlight. A check takes some 10 µs, so
+// that the last one of as many would still be in time for Envoy; more of them
+// only wait, most for the keys of an issuer.
+const DefaultMaxInFlight = 4096
 
 // Server answers checks. It is safe for concurrent use.
 type Server struct {
@@ -75,13 +87,16 @@ type Server struct {
 	audit         func(Record)
 	log           *slog.Logger
 	ready         func() bool
+	maxInFlight   int64
+	body          rpcbody.Limits
+	meter         meter
 
 	failures, panics occasional
 }
 
 // New returns a Server.
 func New(c Config) *Server {
-	return &Server{
+	s := &Server{
 		policies:      c.Policies,
 		tokens:        c.Tokens,
 		sessions:      c.Sessions,
@@ -91,7 +106,11 @@ func New(c Config) *Server {
 		audit:         c.Audit,
 		log:           c.Log,
 		ready:         c.Ready,
+		maxInFlight:   int64(cmp.Or(c.MaxInFlight, DefaultMaxInFlight)),
+		body:          c.Body,
 	}
+	s.meter.init()
+	return s
 }
 
 // Register adds the Authorization service to a gRPC server that was made with
@@ -109,6 +128,8 @@ func (s *Server) Register(g *grpc.Server) {
 // is a decided answer or an error: Envoy takes an empty response for an allow.
 func (s *Server) handle(_ any, ctx context.Context, read func(any) error, interceptor grpc.UnaryServerInterceptor) (response any, err error) { //nolint:revive // the order is grpc's
 	e := &exchange{start: time.Now()}
+	e.overload = s.meter.inFlight.Add(1) > s.maxInFlight
+	defer s.meter.inFlight.Add(-1)
 	defer func() {
 		if p := recover(); p != nil {
 			response, err = s.panicked(ctx, e, p), nil
