@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/mcpgate/mcpgate/cmd/mcpgate/config"
 )
@@ -29,22 +28,40 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	temp := fmt.Sprintf("%s.%d", path, os.Getpid())
-	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+	// It is bound in a folder that nobody else can enter: it must never be
+	// reachable by others, not even before its mode is set. A umask would do
+	// that too, and change what else this process creates meanwhile.
+	folder := fmt.Sprintf("%s.%d", path, os.Getpid())
+	l, err := listenIn(ctx, folder, path)
+	if err := errors.Join(err, os.RemoveAll(folder)); err != nil {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	// The socket must never be reachable by others, not even before a chmod.
-	old := syscall.Umask(0o177)
+	return l, nil
+}
+
+// listenIn binds a socket in a new folder and moves it to path.
+func listenIn(ctx context.Context, folder, path string) (net.Listener, error) {
+	// What a killed process of the same number left.
+	if err := os.RemoveAll(folder); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return nil, err
+	}
+	temp := filepath.Join(folder, "s")
+	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "unix", temp)
-	syscall.Umask(old)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
+		return nil, err
 	}
 	if ul, ok := l.(*net.UnixListener); ok {
 		ul.SetUnlinkOnClose(false)
 	}
-	if err := os.Rename(temp, path); err != nil {
-		return nil, errors.Join(fmt.Errorf("listen on %s: %w", address, err), l.Close(), os.Remove(temp))
+	if err := errors.Join(os.Chmod(temp, 0o600), os.Rename(temp, path)); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
