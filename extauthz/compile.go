@@ -161,8 +161,8 @@ func (u *update) record(src *source, c registry.Change) {
 			is = slices.Insert(is, i, issuer{name, r.Issuer})
 		}
 		u.view.issuers = is
-	case registry.KindSessionKey:
-		// Package session keeps them.
+	case registry.KindSessionKey, registry.KindTask:
+		// Packages session and task keep them.
 	}
 }
 

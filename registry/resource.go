@@ -11,8 +11,8 @@ import (
 // Kind names a kind of resource, as in the `kind:` member of a document.
 type Kind string
 
-// The kinds. SessionKey is internal: it is stored and watched like the others,
-// but no document, API answer or export carries it.
+// The kinds. SessionKey and Task are internal: they are stored and watched like
+// the others, but no document, API answer or export carries them.
 const (
 	KindServer     Kind = "Server"
 	KindIssuer     Kind = "Issuer"
@@ -20,6 +20,7 @@ const (
 	KindGroup      Kind = "Group"
 	KindRevocation Kind = "Revocation"
 	KindSessionKey Kind = "SessionKey"
+	KindTask       Kind = "Task"
 )
 
 // Kinds lists the kinds a user can write, in the order in which they are shown
@@ -104,7 +105,8 @@ type Metadata struct {
 	UpdatedAt  time.Time `json:"updatedAt,omitzero"`
 }
 
-// Resource is one of *Server, *Issuer, *Scope, *Group, *SessionKey.
+// Resource is one of *Server, *Issuer, *Scope, *Group, *Revocation,
+// *SessionKey, *Task.
 //
 // A Resource that a Store has returned, or that was given to Tx.Put, is shared
 // and must not be changed; Clone it first.
@@ -133,10 +135,12 @@ func New(k Kind) (Resource, error) {
 		return &Scope{}, nil
 	case KindGroup:
 		return &Group{}, nil
-	case KindSessionKey:
-		return &SessionKey{}, nil
 	case KindRevocation:
 		return &Revocation{}, nil
+	case KindSessionKey:
+		return &SessionKey{}, nil
+	case KindTask:
+		return &Task{}, nil
 	}
 	return nil, fmt.Errorf("unknown kind %q", k)
 }

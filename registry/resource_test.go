@@ -15,7 +15,7 @@ func TestParseKind(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]registry.Kind{
 		"server": registry.KindServer, "Servers": registry.KindServer, "ISSUER": registry.KindIssuer, "scopes": registry.KindScope, "Group": registry.KindGroup, "revocations": registry.KindRevocation,
-		"": "", "s": "", "sessionkey": "", "SessionKey": "", "SessionKeys": "", "serverss": "",
+		"": "", "s": "", "sessionkey": "", "SessionKey": "", "SessionKeys": "", "Task": "", "tasks": "", "serverss": "",
 	} {
 		got, ok := registry.ParseKind(in)
 		if got != want || ok != (want != "") {
@@ -147,7 +147,7 @@ func TestDurationJSON(t *testing.T) {
 
 func TestStorable(t *testing.T) {
 	t.Parallel()
-	for _, r := range append(examples(), &registry.SessionKey{Name: "k"}) {
+	for _, r := range append(examples(), &registry.SessionKey{Name: "k"}, &registry.Task{Name: "t"}) {
 		if err := registry.Storable(r); err != nil {
 			t.Errorf("%s: %v", r.Key(), err)
 		}

@@ -220,6 +220,11 @@ func TestValidateGroupAndSessionKey(t *testing.T) {
 		checkFields(t, fmt.Sprintf("group %q is accepted", name), exampleGroup(), func(g *registry.Group) { g.Name = name })
 	}
 	checkFields(t, "group", exampleGroup(), func(g *registry.Group) { g.Issuer, g.Scopes = "Corp", []string{""} }, "issuer", "scopes[0]")
+	task := &registry.Task{Name: "dA_-1", Server: "weather", ExpiresAt: 1}
+	if err := registry.Validate(task); err != nil {
+		t.Error(err)
+	}
+	checkFields(t, "task", task, func(k *registry.Task) { k.Name, k.Owner, k.Server, k.ExpiresAt = "a b", "ö", "A", 0 }, "name", "owner", "server", "expiresAt")
 	checkFields(t, "session key", &registry.SessionKey{}, func(k *registry.SessionKey) { k.Name = "a.b" }, "name", "secret")
 }
 

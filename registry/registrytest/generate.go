@@ -25,6 +25,12 @@ func Resources(kinds ...registry.Kind) *rapid.Generator[registry.Resource] {
 			return drawGroup(t)
 		case registry.KindRevocation:
 			return drawRevocation(t)
+		case registry.KindTask:
+			return &registry.Task{
+				Name:   rapid.SampledFrom(Names(registry.KindTask)).Draw(t, "name"),
+				Server: "weather", Owner: rapid.SampledFrom([]string{"", "o1", "o2"}).Draw(t, "owner"),
+				ExpiresAt: rapid.Int64Range(1, 3).Draw(t, "expires"),
+			}
 		default:
 			return &registry.SessionKey{
 				Name:   rapid.SampledFrom([]string{"k1", "k2"}).Draw(t, "name"),
@@ -47,6 +53,8 @@ func Names(kind registry.Kind) []string {
 		return []string{"/lob/users", "CN=Ünïcode, DC=x", "null", "1", "- a"}
 	case registry.KindRevocation:
 		return []string{"r-1", "stolen"}
+	case registry.KindTask:
+		return []string{"t1", "t2"}
 	default:
 		return []string{"k1", "k2"}
 	}

@@ -11,7 +11,7 @@ import (
 
 func TestResourcesAreValidAndSurviveEncoding(t *testing.T) {
 	t.Parallel()
-	kinds := append(registry.Kinds(), registry.KindSessionKey)
+	kinds := append(registry.Kinds(), registry.KindSessionKey, registry.KindTask)
 	rapid.Check(t, func(t *rapid.T) {
 		r := registrytest.Resources(kinds...).Draw(t, "resource")
 		if err := registry.Validate(r); err != nil {
