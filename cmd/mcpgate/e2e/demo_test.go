@@ -31,7 +31,7 @@ func TestDemoCommandsWork(t *testing.T) {
 	g.address = fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t))
 	g.url = "http://" + g.address
 	p := &process{Cmd: exec.Command(self, "demo", "--listen", g.address), t: t, done: make(chan struct{})}
-	p.Env = append(os.Environ(), programEnv+"=1", "TMPDIR="+temp)
+	p.Env = append(programEnviron(), "TMPDIR="+temp)
 	p.Stdout, p.Stderr, p.WaitDelay = g.logs, g.logs, time.Second
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestDemoCommandsWork(t *testing.T) {
 	for i, command := range commands {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		sh := exec.CommandContext(ctx, "sh", "-c", command)
-		sh.Env = append(os.Environ(), programEnv+"=1")
+		sh.Env = programEnviron()
 		var out bytes.Buffer
 		sh.Stdout, sh.Stderr = &out, &out
 		err := sh.Run()

@@ -29,7 +29,7 @@ func (g *gateway) spawn(args ...string) *process {
 		g.Fatal(err)
 	}
 	p := &process{Cmd: exec.Command(self, append(args, "--config", g.config)...), t: g.TB, done: make(chan struct{})}
-	p.Env = append(os.Environ(), programEnv+"=1")
+	p.Env = programEnviron()
 	p.Stdout, p.Stderr = g.logs, g.logs
 	// An Envoy that outlives the program still holds its output.
 	p.WaitDelay = time.Second
@@ -45,6 +45,12 @@ func (g *gateway) spawn(args ...string) *process {
 		<-p.done
 	})
 	return p
+}
+
+// programEnviron makes a process of this test binary the program. With the
+// race detector it would sleep a second at its end.
+func programEnviron() []string {
+	return append(os.Environ(), programEnv+"=1", "GORACE=atexit_sleep_ms=0")
 }
 
 // end waits for the process and returns its exit code, -1 when a signal ended
