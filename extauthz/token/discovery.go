@@ -8,10 +8,12 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/mcpgate/mcpgate/extauthz/authserver"
 )
 
 // discover finds the key set of an issuer in its metadata.
-func discover(ctx context.Context, f *fetcher, issuer string) (jwksURI string, err error) {
+func discover(ctx context.Context, f *authserver.Client, issuer string) (jwksURI string, err error) {
 	_, jwksURI, err = fetchMetadata(ctx, f, issuer)
 	return jwksURI, err
 }
@@ -20,19 +22,19 @@ func discover(ctx context.Context, f *fetcher, issuer string) (jwksURI string, e
 // Connect Discovery. A document counts only when its `issuer` is the
 // configured one, byte for byte (RFC 8414 section 3.3), and it names a key set
 // that may be fetched.
-func fetchMetadata(ctx context.Context, f *fetcher, issuer string) (document []byte, jwksURI string, err error) {
+func fetchMetadata(ctx context.Context, f *authserver.Client, issuer string) (document []byte, jwksURI string, err error) {
 	locations, ofLoopback, err := metadataURLs(issuer)
 	if err != nil {
 		return nil, "", err
 	}
 	var errs []error
 	for _, location := range locations {
-		data, err := f.get(ctx, location, ofLoopback)
+		data, err := f.Get(ctx, location, ofLoopback)
 		if err == nil {
 			jwksURI, err = readMetadata(data, issuer)
 		}
 		if err == nil {
-			_, err = parseURL(jwksURI, ofLoopback)
+			_, err = authserver.ParseURL(jwksURI, ofLoopback)
 		}
 		if err == nil {
 			return data, jwksURI, nil
@@ -50,8 +52,8 @@ func metadataURLs(issuer string) (locations []string, ofLoopback bool, err error
 	if err != nil {
 		return nil, false, fmt.Errorf("read issuer: %w", err)
 	}
-	ofLoopback = isLoopback(u)
-	if _, err := parseURL(issuer, ofLoopback); err != nil {
+	ofLoopback = authserver.IsLoopback(u)
+	if _, err := authserver.ParseURL(issuer, ofLoopback); err != nil {
 		return nil, false, fmt.Errorf("read issuer: %w", err)
 	}
 	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {

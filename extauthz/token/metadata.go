@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/mcpgate/mcpgate/extauthz/authserver"
 )
 
 // Pace of Metadata.
@@ -22,7 +24,7 @@ var errMetadataPaused = errors.New("metadata: not asked again so soon after a fa
 // the gateway. It is safe for concurrent use, and fetches under the same
 // limits as key sets.
 type Metadata struct {
-	fetch *fetcher
+	fetch *authserver.Client
 	now   func() time.Time
 
 	// mu is held during a fetch: whoever asks meanwhile waits for the same one.
@@ -39,7 +41,7 @@ func NewMetadata(rt http.RoundTripper, now func() time.Time) *Metadata {
 	if now == nil {
 		now = time.Now
 	}
-	return &Metadata{fetch: newFetcher(rt), now: now, mu: make(chan struct{}, 1)}
+	return &Metadata{fetch: authserver.New(rt), now: now, mu: make(chan struct{}, 1)}
 }
 
 // Get returns the document of the issuer: JSON whose `issuer` is the given
@@ -62,7 +64,7 @@ func (m *Metadata) Get(ctx context.Context, issuer string) ([]byte, error) {
 		return nil, errMetadataPaused
 	}
 	// The fetch is for everybody who waits: it outlives this caller.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), authserver.Timeout)
 	defer cancel()
 	document, _, err := fetchMetadata(ctx, m.fetch, issuer)
 	m.issuer, m.document, m.at = issuer, document, now

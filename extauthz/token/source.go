@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mcpgate/mcpgate/extauthz"
+	"github.com/mcpgate/mcpgate/extauthz/authserver"
 	"github.com/mcpgate/mcpgate/registry"
 )
 
@@ -42,7 +43,7 @@ type source struct {
 	ofLoopback   bool
 	refresh      time.Duration
 	maxStale     time.Duration
-	fetcher      *fetcher
+	fetcher      *authserver.Client
 	now          func() time.Time
 	log          *slog.Logger
 
@@ -97,7 +98,7 @@ func newSource(r *registry.Issuer, v *Verifier, last *publication) *source {
 		unknown:  make(map[string]time.Time),
 	}
 	if u, err := url.Parse(r.Issuer); err == nil {
-		s.ofLoopback = isLoopback(u)
+		s.ofLoopback = authserver.IsLoopback(u)
 	}
 	if last != nil {
 		s.published.Store(last)
@@ -272,7 +273,7 @@ func (s *source) fetch(now time.Time) (keys *keySet, err error) {
 			err = fmt.Errorf("read key set: panic: %v", r)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(s.ctx, fetchTimeout)
+	ctx, cancel := context.WithTimeout(s.ctx, authserver.Timeout)
 	defer cancel()
 	location := s.jwksURI
 	if location == "" {
@@ -284,7 +285,7 @@ func (s *source) fetch(now time.Time) (keys *keySet, err error) {
 		}
 		location = s.discovered
 	}
-	data, err := s.fetcher.get(ctx, location, s.ofLoopback)
+	data, err := s.fetcher.Get(ctx, location, s.ofLoopback)
 	if err == nil {
 		keys, err = parseKeySet(data)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mcpgate/mcpgate/extauthz"
+	"github.com/mcpgate/mcpgate/extauthz/authserver"
 	"github.com/mcpgate/mcpgate/registry"
 )
 
@@ -120,7 +121,7 @@ func TestKeysDownLater(t *testing.T) {
 			w.Header().Set("Location", "https://as.example.com/elsewhere")
 			w.WriteHeader(http.StatusFound)
 		},
-		"too large":     body(`{"keys":[],"pad":"` + strings.Repeat("x", maxDocument) + `"}`),
+		"too large":     body(`{"keys":[],"pad":"` + strings.Repeat("x", authserver.MaxDocument) + `"}`),
 		"never answers": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 	}
 	for name, h := range bad {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mcpgate/mcpgate/extauthz"
+	"github.com/mcpgate/mcpgate/extauthz/authserver"
 	"github.com/mcpgate/mcpgate/registry"
 )
 
@@ -38,7 +39,7 @@ type Config struct {
 type Verifier struct {
 	log     *slog.Logger
 	now     func() time.Time
-	fetcher *fetcher
+	fetcher *authserver.Client
 	cache   *cache
 	flights *flights
 	work    sync.WaitGroup
@@ -55,7 +56,7 @@ func New(c Config) *Verifier {
 	v := &Verifier{
 		log:     c.Log,
 		now:     c.Now,
-		fetcher: newFetcher(c.Transport),
+		fetcher: authserver.New(c.Transport),
 		cache:   newCache(cmp.Or(c.CacheEntries, DefaultCacheEntries)),
 		flights: newFlights(),
 		byName:  make(map[string]*issuer),
@@ -82,6 +83,7 @@ func (v *Verifier) Close() {
 	clear(v.byURL)
 	v.mu.Unlock()
 	v.work.Wait()
+	v.fetcher.Close()
 }
 
 // SetIssuer adds an issuer, or changes the settings of the one with the same
