@@ -150,7 +150,10 @@ func (s *Server) readRequest(e *exchange) (extauthz.Request, *answer) {
 		if e.size != 0 {
 			return none, s.refuse(e, extauthz.RuleUnexpectedBody, "")
 		}
-		r.Resume = e.verb == http.MethodGet && e.headers[hLastEventID].count > 0
+		// Every stream takes the way of one that is resumed: whether an upstream
+		// replays is its own matter, and the filter of the reply is what sees a
+		// stream end, and so counts how many a caller has.
+		r.Resume = e.verb == http.MethodGet
 		return r, nil
 	}
 	if h := e.headers[hContentType]; h.count != 1 || !isJSON(h.value) {
@@ -170,6 +173,9 @@ func (s *Server) readRequest(e *exchange) (extauthz.Request, *answer) {
 	}
 	e.id = e.message.ID
 	r.Message = &e.message
+	if s.tasks != nil && (e.message.TaskID.Present || len(e.message.TaskIDs) > 0) {
+		r.OwnsTask = func(id string) bool { return s.tasks.Owns(e.owner(), e.generation, id) }
+	}
 	return r, nil
 }
 
@@ -178,7 +184,7 @@ func (e *exchange) mirrored(i int) rpcbody.Field {
 	return rpcbody.Field{Value: e.headers[i].value, Present: e.headers[i].count > 0}
 }
 
-// owner is whose session a session id must be.
+// owner is whose a session or a task must be.
 func (e *exchange) owner() session.Owner {
 	return session.Owner{Issuer: e.caller.Issuer, Subject: e.caller.Subject, Client: e.caller.Client, Server: e.server}
 }

@@ -513,7 +513,7 @@ func TestAllowOfOtherMessages(t *testing.T) {
 	}{
 		"initialize":   {request("POST", "weather", initBody), "inspect", "session"},
 		"resume":       {request("GET", "weather", "", "last-event-id: 5"), "inspect", "resume"},
-		"GET":          {request("GET", "weather", ""), "plain", "none"},
+		"GET":          {request("GET", "weather", ""), "inspect", "resume"},
 		"DELETE":       {request("DELETE", "weather", ""), "plain", "none"},
 		"empty DATA":   {request("DELETE", "weather", "", "x-envoy-auth-partial-body: false"), "plain", "none"},
 		"notification": {request("POST", "weather", `{"jsonrpc":"2.0","method":"notifications/initialized"}`), "plain", "none"},

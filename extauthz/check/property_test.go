@@ -50,7 +50,7 @@ func oracle(f *fixture, r *authv3.CheckRequest) bool {
 	q := extauthz.Request{
 		Verb:     h.GetMethod(),
 		Mirrored: extauthz.Mirrored{Method: field("mcp-method"), Name: field("mcp-name"), Version: field("mcp-protocol-version")},
-		Resume:   h.GetMethod() == "GET" && len(all("last-event-id")) > 0,
+		Resume:   h.GetMethod() == "GET",
 	}
 	if q.Verb == "POST" {
 		q.Message = &rpcbody.Message{}

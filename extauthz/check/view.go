@@ -33,7 +33,6 @@ const (
 	hContentType
 	hContentEncoding
 	hOrigin
-	hLastEventID
 	hMCPMethod
 	hMCPName
 	hMCPProtocolVersion
@@ -55,8 +54,6 @@ func headerIndex(name []byte) int {
 		return hContentEncoding
 	case "origin":
 		return hOrigin
-	case "last-event-id":
-		return hLastEventID
 	case "mcp-method":
 		return hMCPMethod
 	case "mcp-name":

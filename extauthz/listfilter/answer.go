@@ -88,6 +88,8 @@ func errorBody(status int, id []byte) []byte {
 		// What the gateway itself says of a session it does not know: a client
 		// begins a new one.
 		code, text = -32001, "Not found."
+	case 429:
+		text = "Too many open streams."
 	case 502:
 		text = "The reply of the server could not be used."
 	}

@@ -3,6 +3,7 @@ package listfilter
 import (
 	"bytes"
 	"sync"
+	"sync/atomic"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 )
@@ -13,6 +14,8 @@ type exchange struct {
 	out    sender
 	watch  watchdog
 	share  share
+	// changed says that something was taken out of the reply.
+	changed atomic.Bool
 
 	mu sync.Mutex
 	// decision is written once; about reads it for the goroutine that ends the
@@ -67,6 +70,13 @@ func (x *exchange) run() error {
 	r := readReply(h.GetHeaders())
 	if r.isForeign(forwarded) {
 		return reasonStatus
+	}
+	if d.mode == modeResume && !r.isError() {
+		who := principalOf(d.caller)
+		if !x.server.streams.enter(who) {
+			return refusal{status: 429, reason: reasonStreams}
+		}
+		defer x.server.streams.leave(who)
 	}
 	if err := x.treat(d, r, h.GetEndOfStream()); err != nil {
 		return err
@@ -279,7 +289,7 @@ func (x *exchange) event(d decision, write eventWriter, e *event) error {
 		}
 		return write.event(e, nil)
 	}
-	m, err := x.splicer(d).read(e.data)
+	m, err := x.read(d, e.data)
 	if err != nil {
 		return err
 	}
@@ -296,7 +306,7 @@ func (x *exchange) event(d decision, write eventWriter, e *event) error {
 
 // judge reads a whole reply.
 func (x *exchange) judge(d decision, whole []byte) (*message, error) {
-	m, err := x.splicer(d).read(whole)
+	m, err := x.read(d, whole)
 	if err != nil || d.mode != modeList {
 		return m, err
 	}
@@ -311,6 +321,15 @@ func (x *exchange) judge(d decision, whole []byte) (*message, error) {
 		return nil, reasonID
 	}
 	return m, nil
+}
+
+// read reads one message.
+func (x *exchange) read(d decision, data []byte) (*message, error) {
+	m, err := x.splicer(d).read(data)
+	if err == nil && len(m.edits) > 0 {
+		x.changed.Store(true)
+	}
+	return m, err
 }
 
 // splicer returns the reader of a message. It asks the policy anew for each

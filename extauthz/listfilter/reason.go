@@ -49,6 +49,8 @@ const (
 	reasonSize reason = "reply-too-large"
 	// A list has more items than Config.MaxItems.
 	reasonItems reason = "reply-too-many-items"
+	// The caller has as many GET streams open as Config.MaxStreams.
+	reasonStreams reason = "reply-too-many-streams"
 	// All streams together hold more than Config.MaxHeldBytes.
 	reasonBudget reason = "reply-held-bytes"
 	// The reply, or the reader of our answer, did not come to an end in time.
@@ -64,7 +66,7 @@ func Rules() []string {
 		reasonDecision, reasonServer, reasonProtocol,
 		reasonStatus, reasonContentType, reasonEncoding, reasonSession,
 		reasonSyntax, reasonDuplicate, reasonFolded, reasonDepth, reasonNames, reasonShape, reasonID,
-		reasonSize, reasonItems, reasonBudget, reasonDeadline, reasonPanic,
+		reasonSize, reasonItems, reasonStreams, reasonBudget, reasonDeadline, reasonPanic,
 	}
 	ids := make([]string, len(all))
 	for i, r := range all {

@@ -22,6 +22,7 @@ const (
 	DefaultMaxReplyBytes = 16 << 20
 	DefaultMaxHeldBytes  = 256 << 20
 	DefaultMaxItems      = 10_000
+	DefaultMaxStreams    = 256
 	DefaultDeadline      = 30 * time.Second
 )
 
@@ -45,6 +46,9 @@ type Config struct {
 	MaxHeldBytes int64
 	// MaxItems bounds the items of one list.
 	MaxItems int
+	// MaxStreams bounds the open GET streams of one caller (issuer, subject and
+	// client), on all servers together.
+	MaxStreams int
 	// Deadline bounds a held JSON reply from its headers to its end, and every
 	// single step that does not wait for the upstream: Envoy has no timeout of
 	// its own for FULL_DUPLEX_STREAMED (facts/envoy-live.md E3 finding 9).
@@ -57,6 +61,8 @@ type Server struct {
 	config   Config
 	policies policies
 	budget   budget
+	streams  streams
+	meter    meter
 }
 
 // New returns a Server. Policies, Sessions and Log must be set.
@@ -75,7 +81,12 @@ func New(config Config) *Server {
 	if c.Deadline <= 0 {
 		c.Deadline = DefaultDeadline
 	}
+	if c.MaxStreams <= 0 {
+		c.MaxStreams = DefaultMaxStreams
+	}
 	s.budget.limit = c.MaxHeldBytes
+	s.streams = streams{limit: c.MaxStreams, open: make(map[principal]int)}
+	s.meter.init()
 	return s
 }
 
@@ -98,6 +109,8 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 		share:  share{budget: &s.budget},
 	}
 	defer x.watch.stop()
+	s.meter.inFlight.Add(1)
+	defer s.meter.inFlight.Add(-1)
 
 	// The exchange has its own goroutine so that a blocked one cannot keep the
 	// stream open: Recv and Send end when this function returns.
@@ -132,19 +145,28 @@ func (s *Server) finish(ctx context.Context, x *exchange, err error) error {
 	var why reason
 	switch {
 	case err == nil:
+		if x.changed.Load() {
+			s.meter.changed.Add(1)
+		} else {
+			s.meter.unchanged.Add(1)
+		}
 		return nil
 	case errors.As(err, &refused):
 	case errors.As(err, &why):
 		refused = refusal{status: 502, reason: why}
 	case errors.Is(err, errGone), ctx.Err() != nil:
+		s.meter.aborted.Add(1)
 		return status.Error(codes.Canceled, "stream ended")
 	default:
+		s.meter.aborted.Add(1)
 		return err
 	}
 	if refused.reason == reasonDeadline && x.out.isFinished() {
 		// The reply is complete; Envoy only forgot to end the stream.
+		s.meter.unchanged.Add(1)
 		return nil
 	}
+	s.meter.refuse(refused.reason)
 	to := x.about()
 	s.config.Log.WarnContext(ctx, "reply refused", "rule", string(refused.reason), "server", to.server, "inspect", string(to.mode))
 	if x.out.refuse(immediate(refused.status, to.id)) {
