@@ -87,6 +87,9 @@ func (s *ServerPolicy) decideMessage(r *Request, c *Caller) Decision {
 	meth, known := LookupMethod(m.Method)
 	if !known {
 		meth = Method{Name: m.Method, Versions: allVersions, Grant: GrantMethods, Notification: m.Kind == rpcbody.Notification}
+		if strings.HasPrefix(m.Method, taskPrefix) {
+			meth.Versions = 0
+		}
 	}
 	if refused := r.mirrors(meth, modern); refused != "" {
 		return deny(refused, r.describeMirrored())
@@ -97,6 +100,9 @@ func (s *ServerPolicy) decideMessage(r *Request, c *Caller) Decision {
 	if (m.Kind == rpcbody.Notification) != meth.Notification {
 		return deny(RuleMessageKind, fmt.Sprintf("method %q", m.Method))
 	}
+	if r.mayStartTask(meth, v) {
+		meth.Reply = Task
+	}
 	return s.decideMethod(r, c, meth, modern)
 }
 
@@ -104,6 +110,10 @@ func (s *ServerPolicy) decideMethod(r *Request, c *Caller, meth Method, modern b
 	m := r.Message
 	switch meth.Grant {
 	case GrantServer:
+		// What a client tells about its own task names no task of the server's.
+		if meth.Notification && m.TaskID.Present && meth.Name != methodTaskStatus {
+			return s.permitTask(r, c, meth, modern)
+		}
 		return s.permit(c, meth.Reply, operation{kind: onServer})
 	case GrantTools:
 		return s.permitTarget(c, meth, onTool, m.Name)
@@ -122,21 +132,12 @@ func (s *ServerPolicy) decideMethod(r *Request, c *Caller, meth Method, modern b
 		}
 		return deny(RuleRefUnknown, fmt.Sprintf("params.ref.type %q", m.Ref.Type.Value))
 	case GrantSubscriptions:
-		if len(m.TaskIDs) > 0 {
-			return deny(RuleTaskNotBound, "params.notifications.taskIds names tasks of unknown owners")
-		}
-		if len(m.Resources) == 0 {
-			return s.permit(c, meth.Reply, operation{kind: onServer})
-		}
-		ops := make([]operation, len(m.Resources))
-		for i, uri := range m.Resources {
-			ops[i] = operation{onResource, uri}
-		}
-		return s.permit(c, meth.Reply, ops...)
+		return s.permitSubscriptions(r, c, meth, modern)
 	case GrantTask:
-		// Until a task id is bound to the principal that started the task, no
-		// one can be shown to be its owner.
-		return deny(RuleTaskNotBound, fmt.Sprintf("method %q", m.Method))
+		if m.TaskID.Value == "" {
+			return deny(RuleTargetMissing, fmt.Sprintf("method %q without its target", meth.Name))
+		}
+		return s.permitTask(r, c, meth, modern)
 	case GrantMethods:
 		d := s.permit(c, meth.Reply, operation{onMethod, m.Method})
 		if d.Rule == RuleNoScopeHelps {
@@ -155,6 +156,34 @@ func (s *ServerPolicy) permitTarget(c *Caller, meth Method, kind operationKind, 
 		return deny(RuleTargetMissing, fmt.Sprintf("method %q without its target", meth.Name))
 	}
 	return s.permit(c, meth.Reply, operation{kind, target.Value})
+}
+
+// permitTask judges the use of the task that the message names. Nobody learns
+// whether a task that is not theirs exists, nor hears of a scope that would not
+// help.
+func (s *ServerPolicy) permitTask(r *Request, c *Caller, meth Method, modern bool) Decision {
+	if !r.ownsTask(r.Message.TaskID.Value) {
+		return r.taskUnknown(modern)
+	}
+	return s.permit(c, meth.Reply, operation{kind: onServer})
+}
+
+// permitSubscriptions judges each target of subscriptions/listen.
+func (s *ServerPolicy) permitSubscriptions(r *Request, c *Caller, meth Method, modern bool) Decision {
+	for _, id := range r.Message.TaskIDs {
+		if !r.ownsTask(id) {
+			return r.taskUnknown(modern)
+		}
+	}
+	uris := r.Message.Resources
+	if len(uris) == 0 {
+		return s.permit(c, meth.Reply, operation{kind: onServer})
+	}
+	ops := make([]operation, len(uris))
+	for i, uri := range uris {
+		ops[i] = operation{onResource, uri}
+	}
+	return s.permit(c, meth.Reply, ops...)
 }
 
 // permit allows when the caller's scopes cover every operation. Otherwise it
@@ -222,6 +251,17 @@ func (r *Request) methodUnknown(modern bool, reason string) Decision {
 		return deny(RuleMethodUnknownLegacy, reason)
 	}
 	return deny(RuleMethodUnknown, reason)
+}
+
+// taskUnknown refuses a task in the words in which servers refuse one they do
+// not know. To a legacy client a 404 would mean that its session is gone, and
+// servers say 200.
+func (r *Request) taskUnknown(modern bool) Decision {
+	const reason = "the caller is not known to have started the task"
+	if !modern && r.Message.Kind == rpcbody.Request {
+		return deny(RuleTaskNotBoundLegacy, reason)
+	}
+	return deny(RuleTaskNotBound, reason)
 }
 
 // refuseVersion refuses the versions stated, with the data that the

@@ -34,10 +34,12 @@ const (
 	Session
 	// Resume: the reply to a GET with Last-Event-ID may replay list replies.
 	Resume
+	// Task: the reply may start a task, which is then the caller's.
+	Task
 )
 
-// String is the value of the `inspect` metadata: "none", "list", "session" or
-// "resume".
+// String is the value of the `inspect` metadata: "none", "list", "session",
+// "resume" or "task".
 func (r Reply) String() string {
 	switch r {
 	case List:
@@ -46,6 +48,8 @@ func (r Reply) String() string {
 		return "session"
 	case Resume:
 		return "resume"
+	case Task:
+		return "task"
 	case Plain:
 	}
 	return "none"

@@ -117,7 +117,7 @@ func TestExplainKnowsEveryMethod(t *testing.T) {
 	for _, m := range Methods() {
 		e := p.Explain(Query{Server: "weather", Method: m.Name, Target: "t", Caller: Caller{Scopes: []string{"read", "write"}}})
 		switch e.Rule {
-		case RuleGranted, RuleNoScopeHelps, RuleTaskNotBound, RuleTasksList:
+		case RuleGranted, RuleNoScopeHelps, RuleTaskNotBound, RuleTaskNotBoundLegacy, RuleTasksList:
 		case RuleMethodUnknown:
 			if m.Grant != GrantMethods {
 				t.Errorf("%s: %+v", m.Name, e)

@@ -29,6 +29,8 @@ type goldenRequest struct {
 	Caller  *extauthz.Caller  `json:"caller"`
 	Headers map[string]string `json:"headers"`
 	Resume  bool              `json:"resume"`
+	// Tasks are the ids of the caller's tasks.
+	Tasks []string `json:"tasks"`
 }
 
 // goldenWant is want.yaml: the decision, and how it looks to the client.
@@ -114,7 +116,7 @@ var decided = []extauthz.Rule{
 	extauthz.RuleTargetMissing, extauthz.RuleRefUnknown,
 	extauthz.RuleMethodUnknown, extauthz.RuleMethodUnknownLegacy,
 	extauthz.RuleScopeInsufficient, extauthz.RuleNoScopeHelps,
-	extauthz.RuleTasksList, extauthz.RuleTaskNotBound,
+	extauthz.RuleTasksList, extauthz.RuleTaskNotBound, extauthz.RuleTaskNotBoundLegacy,
 }
 
 func judge(t *testing.T, parts map[string][]byte) goldenWant {
@@ -126,6 +128,7 @@ func judge(t *testing.T, parts map[string][]byte) goldenWant {
 		t.Fatal(err)
 	}
 	r := extauthz.Request{Verb: in.Verb, Resume: in.Resume}
+	r.OwnsTask = func(id string) bool { return slices.Contains(in.Tasks, id) }
 	for name, value := range in.Headers {
 		f := rpcbody.Field{Value: value, Present: true}
 		switch name {

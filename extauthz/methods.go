@@ -17,6 +17,8 @@ type Method struct {
 	Reply Reply
 	// NameRequired is true where the modern era demands the header Mcp-Name.
 	NameRequired bool
+	// StartsTask is true for a method that a server may answer with a task.
+	StartsTask bool
 }
 
 // Target is a place in a message.
@@ -72,6 +74,11 @@ const (
 	// notificationPrefix: a notification of any name in it is governed by
 	// GrantServer, in every version.
 	notificationPrefix = "notifications/"
+	// taskPrefix is reserved for the tasks extension (SEP-2663): no rule grants
+	// a method in it that the table does not have.
+	taskPrefix = "tasks/"
+	// methodTaskStatus tells a server about a task that the client runs for it.
+	methodTaskStatus = "notifications/tasks/status"
 )
 
 // methods is the one table of the methods of clients from MCP 2024-11-05 to
@@ -88,7 +95,7 @@ var methods = [...]Method{
 	{Name: "resources/list", Versions: allVersions, Grant: GrantServer, Reply: List},
 	{Name: "resources/templates/list", Versions: allVersions, Grant: GrantServer, Reply: List},
 
-	{Name: "tools/call", Versions: allVersions, Target: TargetName, Grant: GrantTools, NameRequired: true},
+	{Name: "tools/call", Versions: allVersions, Target: TargetName, Grant: GrantTools, NameRequired: true, StartsTask: true},
 	{Name: "prompts/get", Versions: allVersions, Target: TargetName, Grant: GrantPrompts, NameRequired: true},
 	{Name: "resources/read", Versions: allVersions, Target: TargetURI, Grant: GrantResources, NameRequired: true},
 	{Name: "resources/subscribe", Versions: Legacy, Target: TargetURI, Grant: GrantResources},
@@ -110,7 +117,7 @@ var methods = [...]Method{
 	{Name: "notifications/roots/list_changed", Versions: Legacy, Notification: true, Grant: GrantServer},
 	{Name: "notifications/cancelled", Versions: allVersions, Notification: true, Grant: GrantServer},
 	{Name: "notifications/progress", Versions: allVersions, Notification: true, Grant: GrantServer},
-	{Name: "notifications/tasks/status", Versions: V20251125, Notification: true, Grant: GrantServer},
+	{Name: methodTaskStatus, Versions: V20251125, Notification: true, Grant: GrantServer},
 }
 
 // LookupMethod finds a method of the table, byte for byte. Any other name

@@ -54,6 +54,11 @@ func TestMethods(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", w.name, m, w)
 		}
 	}
+	for _, m := range Methods() {
+		if m.StartsTask != (m.Name == "tools/call") {
+			t.Errorf("%s: starts tasks: %v", m.Name, m.StartsTask)
+		}
+	}
 	if got := len(Methods()); got != len(want) {
 		t.Errorf("%d methods in the table, %d in the test", got, len(want))
 	}
@@ -84,7 +89,10 @@ func TestMethodsGrantOnlyWhatNoRowGoverns(t *testing.T) {
 	for _, meth := range Methods() {
 		target := rpcbody.Field{Value: "t", Present: true}
 		version := rpcbody.Field{Value: meth.Versions.Names()[0], Present: true}
-		m := &rpcbody.Message{Kind: rpcbody.Request, ID: "1", Method: meth.Name, Name: target, URI: target, TaskID: target}
+		m := &rpcbody.Message{Kind: rpcbody.Request, ID: "1", Method: meth.Name, Name: target, URI: target}
+		if meth.Target == TargetTask {
+			m.TaskID = target
+		}
 		m.Ref = rpcbody.Ref{Type: rpcbody.Field{Value: "ref/prompt", Present: true}, Name: target}
 		m.Resources = []string{"t"}
 		if meth.Notification {

@@ -83,6 +83,9 @@ func drawCaller(t *rapid.T) *Caller {
 	}
 }
 
+// myTask is the one task that every caller of the tests has started.
+const myTask = "mine"
+
 // need is what the reference judges: one use of one target, or of the server.
 type need struct{ grant, target string }
 
@@ -94,7 +97,7 @@ func drawRequest(t *rapid.T) (Request, []need) {
 		m.Kind, m.ID = rpcbody.Request, "1"
 		return Request{Verb: "POST", Message: &m}
 	}
-	switch kind := rapid.IntRange(0, 9).Draw(t, "kind"); kind {
+	switch kind := rapid.IntRange(0, 10).Draw(t, "kind"); kind {
 	case 0:
 		return Request{Verb: "GET"}, []need{{"server", ""}}
 	case 1:
@@ -109,6 +112,11 @@ func drawRequest(t *rapid.T) (Request, []need) {
 	case 5:
 		method := rapid.SampledFrom(someMethods[:2]).Draw(t, "method")
 		return post(rpcbody.Message{Method: method}), []need{{"methods", method}}
+	case 8:
+		id := rapid.SampledFrom([]string{myTask, "another's"}).Draw(t, "task")
+		r := post(rpcbody.Message{Method: "tasks/get", TaskID: rpcbody.Field{Value: id, Present: true}})
+		r.OwnsTask = func(id string) bool { return id == myTask }
+		return r, []need{{"task", id}}
 	case 6, 7:
 		uris := rapid.SliceOfNDistinct(rapid.SampledFrom(someTargets), 1, 4, rapid.ID[string]).Draw(t, "uris")
 		r := post(rpcbody.Message{Method: "subscriptions/listen", Resources: uris})
@@ -118,6 +126,11 @@ func drawRequest(t *rapid.T) (Request, []need) {
 		var needs []need
 		for _, uri := range uris {
 			needs = append(needs, need{"resources", uri})
+		}
+		r.OwnsTask = func(id string) bool { return id == myTask }
+		for _, id := range rapid.SliceOfN(rapid.SampledFrom([]string{myTask, myTask, "another's"}), 0, 2).Draw(t, "tasks") {
+			r.Message.TaskIDs = append(r.Message.TaskIDs, id)
+			needs = append(needs, need{"task", id})
 		}
 		return r, needs
 	}
@@ -189,7 +202,7 @@ func (ref reference) grants(scope, server string, n need) bool {
 		if !slices.Contains(r.Servers, server) && !slices.Contains(r.Servers, "*") {
 			continue
 		}
-		if n.grant == "server" || n.grant == "tools" && match(r.Tools) || n.grant == "prompts" && match(r.Prompts) ||
+		if n.grant == "server" || n.grant == "task" && n.target == myTask || n.grant == "tools" && match(r.Tools) || n.grant == "prompts" && match(r.Prompts) ||
 			n.grant == "resources" && match(r.Resources) || n.grant == "methods" && slices.Contains(r.Methods, n.target) {
 			return true
 		}

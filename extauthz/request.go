@@ -30,8 +30,23 @@ type Request struct {
 	Message *rpcbody.Message
 	// Mirrored are the headers that repeat parts of the body.
 	Mirrored Mirrored
-	// Resume is true for a GET with Last-Event-ID.
+	// Resume is true for a GET whose stream may replay earlier replies.
 	Resume bool
+	// OwnsTask reports whether the task of that id was started by the caller on
+	// the upstream that the request would reach. The caller owns none when it
+	// is nil.
+	OwnsTask func(id string) bool
+}
+
+// ownsTask is OwnsTask of what may be there.
+func (r *Request) ownsTask(id string) bool { return id != "" && r.OwnsTask != nil && r.OwnsTask(id) }
+
+// mayStartTask reports whether the server may answer the request with a task
+// (MCP 2025-11-25, tasks, "Creating Tasks"; SEP-2663, "Capability
+// Negotiation").
+func (r *Request) mayStartTask(meth Method, v Versions) bool {
+	m := r.Message
+	return meth.StartsTask && (v&V20251125 != 0 && m.TaskRequested || v&Modern != 0 && m.TasksCapability)
 }
 
 // Mirrored are the headers of MCP 2026-07-28 that repeat parts of the body,

@@ -117,6 +117,9 @@ const (
 	RuleTasksList Rule = "tasks-list"
 	// RuleTaskNotBound: the task is not known to belong to the caller.
 	RuleTaskNotBound Rule = "task-not-bound"
+	// RuleTaskNotBoundLegacy is RuleTaskNotBound for a request of the legacy
+	// era, where the answer of servers has the status 200.
+	RuleTaskNotBoundLegacy Rule = "task-not-bound-legacy"
 	// RuleSessionUnknown: a session id that was not given to this caller for
 	// this server.
 	RuleSessionUnknown Rule = "session-unknown"

@@ -31,6 +31,11 @@ type Sessions interface {
 	Unwrap(owner session.Owner, bound string) (id string, err error)
 }
 
+// Tasks knows who started which task; *task.Table is one.
+type Tasks interface {
+	Owns(owner session.Owner, generation int64, id string) bool
+}
+
 // Secrets resolves references to secrets; *secret.Resolver is one.
 type Secrets interface {
 	Resolve(ref registry.SecretRef) (string, error)
@@ -52,6 +57,8 @@ type Config struct {
 	Tokens   Verifier
 	Sessions Sessions
 	Secrets  Secrets
+	// Tasks, when nil, knows of no task.
+	Tasks Tasks
 	// AllowedOrigins are the values of Origin accepted from browsers, compared
 	// byte for byte; one that ends in ":*" stands for any port.
 	AllowedOrigins []string
@@ -82,6 +89,7 @@ type Server struct {
 	tokens        Verifier
 	sessions      Sessions
 	secrets       Secrets
+	tasks         Tasks
 	origins       origins
 	denialJSONRPC bool
 	audit         func(Record)
@@ -101,6 +109,7 @@ func New(c Config) *Server {
 		tokens:        c.Tokens,
 		sessions:      c.Sessions,
 		secrets:       c.Secrets,
+		tasks:         c.Tasks,
 		origins:       newOrigins(c.AllowedOrigins),
 		denialJSONRPC: c.Denial == DenialJSONRPC,
 		audit:         c.Audit,

@@ -68,7 +68,9 @@ func modelled(r registry.Resource) registry.Resource {
 	return r
 }
 
-func modelKinds() []registry.Kind { return append(registry.Kinds(), registry.KindSessionKey, registry.KindTask) }
+func modelKinds() []registry.Kind {
+	return append(registry.Kinds(), registry.KindSessionKey, registry.KindTask)
+}
 
 func drawKey(t *rapid.T) registry.Key {
 	kind := rapid.SampledFrom(modelKinds()).Draw(t, "kind of key")
