@@ -36,7 +36,11 @@ type outcome struct {
 }
 
 func dialRaw(address string) (net.Conn, error) {
-	c, err := (&net.Dialer{Timeout: patience}).DialContext(context.Background(), "tcp", address)
+	network := "tcp"
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		network, address = "unix", path
+	}
+	c, err := (&net.Dialer{Timeout: patience}).DialContext(context.Background(), network, address)
 	if err != nil {
 		return nil, err
 	}
