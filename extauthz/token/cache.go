@@ -95,3 +95,15 @@ func (s *shard) add(d digest, e *cached) {
 	s.young[d] = e
 	s.bytes += e.size
 }
+
+// size is the number of entries.
+func (c *cache) size() int {
+	n := 0
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		n += len(s.young) + len(s.old)
+		s.mu.Unlock()
+	}
+	return n
+}

@@ -51,3 +51,17 @@ func (i *issuer) status(now time.Time) IssuerStatus {
 	}
 	return s
 }
+
+// CacheStatus is the state of the cache of verified tokens.
+type CacheStatus struct {
+	// Entries are verified tokens.
+	Entries int
+	// Hits are tokens that were known, Misses those that had to be verified,
+	// since the Verifier was made.
+	Hits, Misses uint64
+}
+
+// CacheStatus returns the state of the cache.
+func (v *Verifier) CacheStatus() CacheStatus {
+	return CacheStatus{Entries: v.cache.size(), Hits: v.hits.Load(), Misses: v.misses.Load()}
+}

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mcpgate/mcpgate/extauthz"
@@ -43,6 +44,8 @@ type Verifier struct {
 	cache   *cache
 	flights *flights
 	work    sync.WaitGroup
+	// hits and misses of the cache.
+	hits, misses atomic.Uint64
 
 	mu     sync.RWMutex
 	closed bool
@@ -168,10 +171,12 @@ func (v *Verifier) Verify(ctx context.Context, rawToken string, want Want) (*ext
 			if err := accepts(e.aud, want.Audiences, e.issuer.audiences); err != nil {
 				return nil, err
 			}
+			v.hits.Add(1)
 			return e.caller, nil
 		}
 		v.cache.drop(d, e)
 	}
+	v.misses.Add(1)
 	e, err := v.verify(ctx, rawToken, d, want)
 	if err != nil {
 		return nil, err

@@ -29,6 +29,9 @@ func TestAWarmTokenIsTheSameCaller(t *testing.T) {
 	if n := f.cached(); n != 1 {
 		t.Errorf("%d entries: a refused token is not to be cached", n)
 	}
+	if got, want := f.CacheStatus(), (CacheStatus{Entries: 1, Hits: 1, Misses: 2}); got != want {
+		t.Errorf("cache status %+v, want %+v", got, want)
+	}
 }
 
 func TestAWarmTokenExpires(t *testing.T) {
