@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +19,8 @@ import (
 const (
 	DefaultMaxRequestBytes = 1 << 20
 	DefaultAuthzTimeout    = 500 * time.Millisecond
+	DefaultMaxHeaderBytes  = 32 << 10
+	DefaultMaxHeaders      = 64
 	// DefaultSystemCAFile is where Debian, Ubuntu and Alpine keep the system's
 	// certificate authorities.
 	DefaultSystemCAFile = "/etc/ssl/certs/ca-certificates.crt"
@@ -33,6 +36,9 @@ const (
 	authzBodySlack = 64 << 10
 	// maxRequestBytesLimit keeps the sum below what gRPC will carry.
 	maxRequestBytesLimit = 64 << 20
+	// The headers are in the same message.
+	maxHeaderBytesLimit = 256 << 10
+	maxHeadersLimit     = 1024
 )
 
 // Config is what the resources take from the gateway's configuration. A zero
@@ -51,6 +57,9 @@ type Config struct {
 	Hosts []string
 	// MaxRequestBytes bounds a request's body.
 	MaxRequestBytes int
+	// MaxHeaderBytes bounds a request's headers in all, in whole KiB;
+	// MaxHeaders their number. More of either is a 431.
+	MaxHeaderBytes, MaxHeaders int
 	// AllowedOrigins are the origins of browser pages that may read answers:
 	// "https://app.example", or "http://localhost:*" for every port. When
 	// empty: the origin of ExternalURL, and every loopback origin.
@@ -78,6 +87,18 @@ func (c Config) maxRequestBytes() (uint32, error) {
 		return 0, fmt.Errorf("max request bytes %d: not in 1 to %d", n, maxRequestBytesLimit)
 	}
 	return uint32(n), nil
+}
+
+// headerLimits are the limits of a request's headers, with their defaults.
+func (c Config) headerLimits() (kib, count uint32, err error) {
+	size, n := cmp.Or(c.MaxHeaderBytes, DefaultMaxHeaderBytes), cmp.Or(c.MaxHeaders, DefaultMaxHeaders)
+	if size < 1<<10 || size > maxHeaderBytesLimit || size%(1<<10) != 0 {
+		return 0, 0, fmt.Errorf("max header bytes %d: not whole KiB in 1 KiB to %d", size, maxHeaderBytesLimit)
+	}
+	if n < 1 || n > maxHeadersLimit {
+		return 0, 0, fmt.Errorf("max headers %d: not in 1 to %d", n, maxHeadersLimit)
+	}
+	return uint32(size >> 10), uint32(n), nil
 }
 
 // authzTimeout is the timeout with its default.

@@ -17,8 +17,6 @@ import (
 const (
 	requestHeadersTimeout = 5 * time.Second
 	idleTimeout           = 300 * time.Second
-	maxRequestHeadersKB   = 32
-	maxHeaders            = 64
 	connectionBuffer      = 32 << 10
 	maxStreams            = 100
 	streamWindow          = 64 << 10
@@ -89,6 +87,10 @@ func downstreamTLS() (*corev3.TransportSocket, error) {
 // is refused before anyone is asked, and the scope that a request belongs to.
 // There are no upgrades, no CONNECT, no HTTP/1.0 and no trailers.
 func connectionManager(cfg Config) (*hcmv3.HttpConnectionManager, error) {
+	headerKiB, headers, err := cfg.headerLimits()
+	if err != nil {
+		return nil, err
+	}
 	filters, err := httpFilters(cfg)
 	if err != nil {
 		return nil, err
@@ -121,14 +123,14 @@ func connectionManager(cfg Config) (*hcmv3.HttpConnectionManager, error) {
 		StripPortMode:                &hcmv3.HttpConnectionManager_StripAnyHostPort{StripAnyHostPort: true},
 		ForwardClientCertDetails:     hcmv3.HttpConnectionManager_SANITIZE,
 		AlwaysSetRequestIdInResponse: true,
-		MaxRequestHeadersKb:          wrapperspb.UInt32(maxRequestHeadersKB),
+		MaxRequestHeadersKb:          wrapperspb.UInt32(headerKiB),
 		RequestHeadersTimeout:        duration(requestHeadersTimeout),
 		RequestTimeout:               duration(RequestTimeout),
 		StreamIdleTimeout:            duration(idleTimeout),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			IdleTimeout:                  duration(idleTimeout),
 			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
-			MaxHeadersCount:              wrapperspb.UInt32(maxHeaders),
+			MaxHeadersCount:              wrapperspb.UInt32(headers),
 		},
 		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
 			MaxConcurrentStreams:        wrapperspb.UInt32(maxStreams),

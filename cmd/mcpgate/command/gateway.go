@@ -36,6 +36,8 @@ type gateway struct {
 	applied  *progress
 	// ready is true while everything that a decision needs is there.
 	ready atomic.Bool
+	// watchRestarts counts how often watch fell behind the store.
+	watchRestarts atomic.Uint64
 
 	// issuers and sessionKeys are what follow has passed on.
 	issuers     map[string]struct{}
@@ -103,6 +105,7 @@ func (g *gateway) watch(ctx context.Context) error {
 		w, err := g.store.Watch(ctx, g.applied.revision())
 		switch {
 		case errors.Is(err, registry.ErrCompacted):
+			g.watchRestarts.Add(1)
 			if err := g.load(ctx); err != nil {
 				return err
 			}
@@ -117,6 +120,7 @@ func (g *gateway) watch(ctx context.Context) error {
 			return nil //nolint:nilerr // the end that was asked for
 		}
 		// The watcher fell behind: what it missed is still in the store.
+		g.watchRestarts.Add(1)
 		g.log.WarnContext(ctx, "registry watch restarted", "error", w.Err())
 		if errors.Is(w.Err(), registry.ErrClosed) {
 			return w.Err()
@@ -195,6 +199,8 @@ func xdsConfig(c config.Config) xds.Config {
 		TLS:             c.Gateway.TLS.CertFile != "",
 		Hosts:           c.Gateway.Hosts,
 		MaxRequestBytes: int(c.Gateway.MaxRequestBytes),
+		MaxHeaderBytes:  int(c.Limits.HeaderBytes),
+		MaxHeaders:      c.Limits.HeaderCount,
 		AllowedOrigins:  c.Gateway.AllowedOrigins,
 		AuthzTimeout:    time.Duration(c.ExtAuthz.Timeout),
 		AccessLog:       accessLogPath(c.Gateway.AccessLog),

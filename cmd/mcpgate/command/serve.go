@@ -18,6 +18,7 @@ import (
 	"github.com/mcpgate/mcpgate/extauthz/check"
 	"github.com/mcpgate/mcpgate/extauthz/listfilter"
 	"github.com/mcpgate/mcpgate/extauthz/prm"
+	"github.com/mcpgate/mcpgate/extauthz/rpcbody"
 	"github.com/mcpgate/mcpgate/extauthz/secret"
 	"github.com/mcpgate/mcpgate/extauthz/token"
 	"github.com/mcpgate/mcpgate/registry/api"
@@ -59,7 +60,12 @@ type program struct {
 	*gateway
 	servers    []boundServer
 	closeAudit func() error
-	ballast    []byte
+	// auditDropped is the number of audit lines that were not written.
+	auditDropped func() int64
+	// checks and replies are the two services that Envoy asks.
+	checks  *check.Server
+	replies *listfilter.Server
+	ballast []byte
 }
 
 // boundServer is a server and the listener it will serve.
@@ -79,7 +85,7 @@ func newProgram(ctx context.Context, cfg config.Config, log *slog.Logger, stdout
 	if err != nil {
 		return nil, err
 	}
-	p := &program{gateway: g, closeAudit: func() error { return nil }, ballast: make([]byte, ballastBytes)}
+	p := &program{gateway: g, closeAudit: func() error { return nil }, auditDropped: func() int64 { return 0 }, ballast: make([]byte, ballastBytes)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
@@ -201,6 +207,7 @@ func (p *program) newAuthzServer(stdout io.Writer) (*grpc.Server, error) {
 	if w != nil {
 		a := check.NewAuditWriter(w, p.log)
 		audit = a.Record
+		p.auditDropped = a.Dropped
 		p.closeAudit = func() error {
 			a.Close()
 			return closeAudit()
@@ -210,7 +217,8 @@ func (p *program) newAuthzServer(stdout io.Writer) (*grpc.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("extAuthz: %w", err)
 	}
-	check.New(check.Config{
+	limits := p.cfg.Limits
+	p.checks = check.New(check.Config{
 		Policies:       p.policies,
 		Tokens:         p.tokens,
 		Sessions:       p.keys,
@@ -220,8 +228,19 @@ func (p *program) newAuthzServer(stdout io.Writer) (*grpc.Server, error) {
 		Audit:          audit,
 		Log:            p.log,
 		Ready:          p.ready.Load,
-	}).Register(server)
-	listfilter.New(listfilter.Config{Policies: p.policies, Sessions: p.keys, Log: p.log}).Register(server)
+		MaxInFlight:    limits.ChecksInFlight,
+		Body:           rpcbody.Limits{Depth: limits.BodyDepth, Name: int(limits.NameBytes), URI: int(limits.URIBytes)},
+	})
+	p.checks.Register(server)
+	p.replies = listfilter.New(listfilter.Config{
+		Policies:      p.policies,
+		Sessions:      p.keys,
+		Log:           p.log,
+		MaxReplyBytes: int(limits.ListReplyBytes),
+		MaxItems:      limits.ListItems,
+		MaxStreams:    limits.StreamsPerPrincipal,
+	})
+	p.replies.Register(server)
 	return server, nil
 }
 
@@ -250,7 +269,7 @@ func (p *program) newWebServer() (*http.Server, error) {
 }
 
 func (p *program) newAdminServer() (*http.Server, error) {
-	handler := api.New(p.backend())
+	handler := p.withMetrics(api.New(p.backend()))
 	server := newHTTPServer(handler, p.log)
 	if socketPath(p.cfg.Admin.Listen) != "" {
 		return server, nil

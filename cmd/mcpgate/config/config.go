@@ -24,6 +24,7 @@ type Config struct {
 	Web         Endpoint `json:"web"`
 	Admin       Admin    `json:"admin"`
 	Sessions    Sessions `json:"sessions"`
+	Limits      Limits   `json:"limits"`
 	Envoy       Envoy    `json:"envoy"`
 	Audit       Audit    `json:"audit"`
 	Log         Log      `json:"log"`
