@@ -91,7 +91,7 @@ scopes: [weather:write]
 ---
 kind: Issuer
 name: elsewhere
-issuer: https://idp.elsewhere.example
+issuer: https://127.0.0.1:9
 ---
 kind: Group
 name: strangers

@@ -53,11 +53,16 @@ func flush(w http.ResponseWriter) {
 	}
 }
 
-// emit sends an event on the stream that is open.
-func (e *echo) emit(t testing.TB, data string) {
+// notification is a message that an event carries.
+func notification(text string) string {
+	return fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":%q}}`, text)
+}
+
+// emit sends a notification on the stream that is open.
+func (e *echo) emit(t testing.TB, text string) {
 	t.Helper()
 	select {
-	case e.events <- data:
+	case e.events <- notification(text):
 	case <-time.After(patience):
 		t.Fatalf("nobody reads the stream of %s", e.name)
 	}
@@ -127,15 +132,15 @@ func (s *stream) next() (string, bool) {
 	}
 }
 
-// want checks that the next event carries exactly this.
-func (s *stream) want(data string) {
+// want checks that the next event carries exactly this notification.
+func (s *stream) want(text string) {
 	s.t.Helper()
 	got, ok := s.next()
 	if !ok {
-		s.t.Fatalf("the stream ended before %q", data)
+		s.t.Fatalf("the stream ended before %q", text)
 	}
-	if got != data {
-		s.t.Fatalf("event %q, want %q", got, data)
+	if want := notification(text); got != want {
+		s.t.Fatalf("event %q, want %q", got, want)
 	}
 }
 
