@@ -72,7 +72,7 @@ lint: $(GOLANGCI) ## Lint, import rules included.
 
 .PHONY: golden
 golden: ## Write the golden files anew.
-	go test ./xds -run Golden -update
+	go test ./xds ./envoy ./extauthz -run Golden -update
 
 .PHONY: golden-check
 golden-check: golden ## Fail when a golden file is not what the code makes.
