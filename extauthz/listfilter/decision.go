@@ -23,6 +23,7 @@ const (
 	modeList    mode = "list"
 	modeSession mode = "session"
 	modeResume  mode = "resume"
+	modeTask    mode = "task"
 )
 
 // decision is what ext_authz decided about the request.
@@ -83,6 +84,10 @@ func readDecision(metadata *corev3.Metadata) (decision, error) {
 		return d, nil
 	case modeSession:
 		if method == "initialize" {
+			return d, nil
+		}
+	case modeTask:
+		if method == "tools/call" && d.id != nil {
 			return d, nil
 		}
 	case modeList:

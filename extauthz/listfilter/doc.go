@@ -1,15 +1,16 @@
 // Package listfilter treats the reply side of the requests whose reply depends
 // on the caller: it is the ext_proc server (envoy.service.ext_proc.v3) of the
 // inspect route. A list reply shows only what the caller may use, the session
-// id of an initialize reply is bound to its owner, and a replay after
+// id of an initialize reply is bound to its owner, a task that a reply starts
+// is bound to its owner before the client hears of it, and a replay after
 // Last-Event-ID is filtered by shape.
 //
 // It owns the reading of replies (JSON and Server-Sent Events), the cutting of
 // list items out of the raw bytes, and the FULL_DUPLEX_STREAMED protocol with
 // Envoy. It does not decide what is visible (package extauthz does, from the
 // same compiled policy that decides tools/call) and does not know how a
-// session id is bound (package session). The gateway registers it on the
-// socket that serves ext_authz.
+// session id or a task is bound (packages session and task). The gateway
+// registers it on the socket that serves ext_authz.
 //
 // What happens to one reply:
 //

@@ -325,11 +325,23 @@ func (x *exchange) judge(d decision, whole []byte) (*message, error) {
 
 // read reads one message.
 func (x *exchange) read(d decision, data []byte) (*message, error) {
+	if d.mode == modeTask {
+		return x.started(d, data)
+	}
 	m, err := x.splicer(d).read(data)
-	if err == nil && len(m.edits) > 0 {
+	if err != nil {
+		return nil, err
+	}
+	if len(m.edits) > 0 {
 		x.changed.Store(true)
 	}
-	return m, err
+	if d.mode == modeResume && m.result {
+		// A replay may hold the reply to a call that asked for a task.
+		if _, err := x.started(d, data); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
 }
 
 // splicer returns the reader of a message. It asks the policy anew for each

@@ -28,6 +28,8 @@ const (
 	reasonEncoding reason = "reply-content-encoding"
 	// The session id cannot be bound to its owner.
 	reasonSession reason = "reply-session-id"
+	// The task that the reply starts cannot be bound to its owner.
+	reasonTask reason = "reply-task"
 
 	// The body is not one JSON text (RFC 8259) in UTF-8.
 	reasonSyntax reason = "reply-json"
@@ -64,7 +66,7 @@ const (
 func Rules() []string {
 	all := []reason{
 		reasonDecision, reasonServer, reasonProtocol,
-		reasonStatus, reasonContentType, reasonEncoding, reasonSession,
+		reasonStatus, reasonContentType, reasonEncoding, reasonSession, reasonTask,
 		reasonSyntax, reasonDuplicate, reasonFolded, reasonDepth, reasonNames, reasonShape, reasonID,
 		reasonSize, reasonItems, reasonStreams, reasonBudget, reasonDeadline, reasonPanic,
 	}

@@ -32,6 +32,9 @@ type scanner struct {
 	pos  int
 	// names are the names of the open objects, innermost last.
 	names []text
+	// lax passes over what stands in values that nobody reads: duplicate names
+	// and lone surrogates.
+	lax bool
 }
 
 // text is a string of the JSON text, by the offsets of its content between the
@@ -110,8 +113,10 @@ func (s *scanner) object(depth int, member func(name text, start int) error) err
 		if err != nil {
 			return err
 		}
-		if seen, err = s.remember(first, name, seen); err != nil {
-			return err
+		if member != nil || !s.lax {
+			if seen, err = s.remember(first, name, seen); err != nil {
+				return err
+			}
 		}
 		if s.next() != ':' {
 			return reasonSyntax
@@ -253,6 +258,9 @@ func (s *scanner) escape() error {
 		return nil
 	}
 	unit, ok := s.unit()
+	if ok && s.lax {
+		return nil
+	}
 	if !ok || 0xDC00 <= unit && unit <= 0xDFFF {
 		return reasonSyntax
 	}

@@ -36,7 +36,9 @@ type Config struct {
 	// Policies are those that ext_authz decides by.
 	Policies *extauthz.Policies
 	Sessions Sessions
-	Log      *slog.Logger
+	// Tasks, when nil, binds no task: a reply that starts one is refused.
+	Tasks Tasks
+	Log   *slog.Logger
 
 	// MaxReplyBytes bounds one JSON reply or one event of a stream.
 	MaxReplyBytes int

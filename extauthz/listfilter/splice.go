@@ -103,11 +103,8 @@ type splicer struct {
 // read reads one JSON-RPC message. Its error is a reason, or what visible
 // returned.
 func (p *splicer) read(data []byte) (*message, error) {
-	if !utf8.Valid(data) {
-		return nil, reasonSyntax
-	}
 	r := &reading{splicer: p, scanner: scanner{data: data}, message: message{data: data}}
-	if err := r.envelope(); err != nil {
+	if err := r.whole(); err != nil {
 		return nil, err
 	}
 	return &r.message, nil
@@ -118,6 +115,16 @@ type reading struct {
 	*splicer
 	scanner
 	message message
+	// starts, unless nil, is what is read of the result in place of lists.
+	starts *starts
+}
+
+// whole reads the message.
+func (r *reading) whole() error {
+	if !utf8.Valid(r.data) {
+		return reasonSyntax
+	}
+	return r.envelope()
 }
 
 func (r *reading) envelope() error {
@@ -137,6 +144,9 @@ func (r *reading) envelope() error {
 		switch member {
 		case envelopeResult:
 			r.message.result = true
+			if r.starts != nil {
+				return r.start()
+			}
 			return r.result()
 		case envelopeID:
 			r.message.id, err = r.rawValue(1)
