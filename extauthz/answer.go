@@ -115,6 +115,8 @@ var answers = map[Rule]Answer{
 	RuleTokenAudience:    badToken("the access token is for another audience"),
 	RuleTokenSubject:     badToken("the subject is missing or not usable"),
 	RuleTokenClaim:       badToken("a claim is missing or not usable"),
+	RuleTokenInactive:    badToken("the access token is not active"),
+	RuleTokenRevoked:     badToken("the access token was revoked"),
 
 	RuleMirrorMissing:       refused(400, codeHeaderMismatch, "a required header is missing"),
 	RuleMirrorMismatch:      refused(400, codeHeaderMismatch, "a header does not match the body"),

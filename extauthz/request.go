@@ -14,13 +14,20 @@ type Caller struct {
 	// Subject and Client are the claims that Issuer.Claims point to; Client is
 	// empty when the token has none.
 	Subject, Client string
-	// TokenID is `jti`, empty when the token has none.
-	TokenID string
+	// TokenID and SessionID are the claims that Issuer.Claims point to, `jti`
+	// and `sid`; empty when the token has none.
+	TokenID, SessionID string
 	// Scopes and Groups are as they stand in the token, in its order.
 	Scopes, Groups []string
-	// ExpiresAt is `exp`.
+	// IssuedAt is `iat`, the zero time when the token has none.
+	IssuedAt time.Time
+	// ExpiresAt is `exp`. The token is accepted for ClockLeeway longer.
 	ExpiresAt time.Time
 }
+
+// ClockLeeway is what the clocks of an issuer and of the gateway may differ,
+// each way.
+const ClockLeeway = 30 * time.Second
 
 // Request is one HTTP request to a server, read but not yet judged.
 type Request struct {

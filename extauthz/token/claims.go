@@ -18,9 +18,7 @@ const (
 	maxText    = 1024
 )
 
-// leeway is what the clocks of an issuer and of the gateway may differ, each
-// way.
-const leeway = 30 * time.Second
+const leeway = extauthz.ClockLeeway
 
 // lastTime is the end of the year 9999, the last that RFC 3339 can write.
 const lastTime = 253402300799
@@ -28,6 +26,8 @@ const lastTime = 253402300799
 // validity is when a token may be used; notBefore already includes `iat`.
 type validity struct {
 	notBefore, expires time.Time
+	// issued is the zero time when the token does not say.
+	issued time.Time
 }
 
 // check reports whether the token may be used now, within the leeway.
@@ -56,6 +56,9 @@ func readValidity(c object) (v validity, err *Error) {
 		if err != nil {
 			return v, err
 		}
+		if present && name == "iat" {
+			v.issued = t
+		}
 		if present && t.After(v.notBefore) {
 			v.notBefore = t
 		}
@@ -81,10 +84,14 @@ func readTime(c object, name string) (t time.Time, present bool, err *Error) {
 	return time.Unix(int64(sec), int64(frac*1e9)), true, nil
 }
 
-// readAudience reads `aud`: a string or an array of strings.
-func readAudience(c object) ([]string, *Error) {
+// readAudience reads `aud`: a string or an array of strings. It returns nil
+// when there is none and the Issuer lets something else stand for it.
+func (i *issuer) readAudience(c object) ([]string, *Error) {
 	v, present := c["aud"]
 	if !present {
+		if i.audienceFrom == registry.AudienceFromClient {
+			return nil, nil
+		}
 		return nil, refusef(extauthz.RuleTokenAudience, "aud is missing")
 	}
 	list, err := stringList("aud", v)
@@ -124,7 +131,10 @@ func readCaller(c object, paths registry.Claims) (*extauthz.Caller, *Error) {
 	if caller.Client, err = readText(c, extauthz.RuleTokenClaim, "the client", paths.Client); err != nil {
 		return nil, err
 	}
-	if caller.TokenID, err = readText(c, extauthz.RuleTokenClaim, "jti", []registry.ClaimPath{{"jti"}}); err != nil {
+	if caller.TokenID, err = readText(c, extauthz.RuleTokenClaim, "the token id", paths.TokenID); err != nil {
+		return nil, err
+	}
+	if caller.SessionID, err = readText(c, extauthz.RuleTokenClaim, "the session", paths.Session); err != nil {
 		return nil, err
 	}
 	if v, present := firstOf(c, paths.Scopes); present {

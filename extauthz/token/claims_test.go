@@ -219,7 +219,7 @@ func TestCallerIsReadFromTheClaims(t *testing.T) {
 	want := &extauthz.Caller{
 		Issuer: "corp", Subject: "alice", Client: "inspector", TokenID: "t-1",
 		Scopes: []string{"weather:read", "weather:write"}, Groups: []string{"/lob1/users", "b"},
-		ExpiresAt: f.now().Add(5 * time.Minute),
+		IssuedAt: f.now(), ExpiresAt: f.now().Add(5 * time.Minute),
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(time.Time.Equal)); diff != "" {
 		t.Error(diff)

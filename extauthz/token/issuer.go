@@ -38,8 +38,13 @@ type issuer struct {
 	types      []string
 	audiences  []string
 	paths      registry.Claims
-	source     *source
-	retired    atomic.Bool
+	// audienceFrom is empty or AudienceFromClient.
+	audienceFrom registry.AudienceFrom
+	// Exactly one of source and introspector is set: there are two kinds of
+	// Issuer, and no way from one to the other.
+	source       *source
+	introspector *introspector
+	retired      atomic.Bool
 }
 
 func compile(r *registry.Issuer) *issuer {
@@ -56,6 +61,8 @@ func compile(r *registry.Issuer) *issuer {
 		algorithms: slices.Clone(or(r.Algorithms, registry.DefaultAlgorithms)),
 		audiences:  slices.Clone(r.Audiences),
 		paths:      r.Claims.WithDefaults(),
+
+		audienceFrom: r.AudienceFrom,
 	}
 	for _, t := range or(r.TokenTypes, registry.DefaultTokenTypes) {
 		i.types = append(i.types, normalType(t))
@@ -76,27 +83,39 @@ func (i *issuer) judge(t *jws, now time.Time) (*verified, *Error) {
 	if err := i.checkHeader(t); err != nil {
 		return nil, err
 	}
-	times, err := readValidity(t.claims)
+	return i.judgeClaims(t.claims, normalType(t.typ) == accessType, now)
+}
+
+// judgeClaims judges what a token, or its issuer, says of it. accessTyped is
+// true when that it is an access token need not be found out.
+func (i *issuer) judgeClaims(c object, accessTyped bool, now time.Time) (*verified, *Error) {
+	times, err := readValidity(c)
 	if err != nil {
 		return nil, err
 	}
 	if err := times.check(now); err != nil {
 		return nil, err
 	}
-	aud, err := readAudience(t.claims)
+	aud, err := i.readAudience(c)
 	if err != nil {
 		return nil, err
 	}
-	_, scoped := firstOf(t.claims, i.paths.Scopes)
-	if err := otherKind(t.claims, normalType(t.typ) == accessType, scoped); err != nil {
+	_, scoped := firstOf(c, i.paths.Scopes)
+	if err := otherKind(c, accessTyped, scoped); err != nil {
 		return nil, err
 	}
-	caller, err := readCaller(t.claims, i.paths)
+	caller, err := readCaller(c, i.paths)
 	if err != nil {
 		return nil, err
+	}
+	if aud == nil {
+		if caller.Client == "" {
+			return nil, refusef(extauthz.RuleTokenAudience, "aud is missing, and so is the client that would stand for it")
+		}
+		aud = []string{caller.Client}
 	}
 	caller.Issuer = i.name
-	caller.ExpiresAt = times.expires
+	caller.IssuedAt, caller.ExpiresAt = times.issued, times.expires
 	return &verified{caller: caller, aud: aud, validity: times, issuer: i}, nil
 }
 
@@ -128,10 +147,20 @@ type verified struct {
 	// keys is the set that held the key. While it is the current one, the
 	// signature need not be looked at again.
 	keys *keySet
+	// Of an introspected token: iss is what it was assigned to its issuer by,
+	// and until the time up to which the answer is believed.
+	iss   string
+	until time.Time
 }
 
 // current reports whether the entry still stands: its issuer unchanged, and its
-// keys neither replaced nor too old.
+// keys neither replaced nor too old, or the issuer's answer not too old.
 func (v *verified) current(now time.Time) bool {
-	return !v.issuer.retired.Load() && v.issuer.source.has(v.keys, now)
+	switch {
+	case v.issuer.retired.Load():
+		return false
+	case v.issuer.source == nil:
+		return now.Before(v.until)
+	}
+	return v.issuer.source.has(v.keys, now)
 }

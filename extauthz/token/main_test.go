@@ -277,10 +277,20 @@ func newFixture(tb testing.TB, change ...func(*registry.Issuer)) *fixture {
 	tb.Helper()
 	f := &fixture{TB: tb, idp: newIDP(), clock: newClock(), key: rsaKey("k1", 0)}
 	f.idp.serveKeys(corpJWKS, f.key.jwk())
-	f.Verifier = New(Config{Transport: f.idp, Now: f.clock.now})
+	f.Verifier = New(Config{Transport: f.idp, Now: f.clock.now, Secrets: secrets{}})
 	tb.Cleanup(f.Close)
 	f.SetIssuer(corp(change...))
 	return f
+}
+
+// secrets resolves every reference to a secret that says which it is.
+type secrets struct{}
+
+func (secrets) Resolve(ref registry.SecretRef) (string, error) {
+	if ref == "env:UNSET" {
+		return "", errors.New("secret env:UNSET: variable is not set")
+	}
+	return "secret of " + string(ref), nil
 }
 
 func corp(change ...func(*registry.Issuer)) *registry.Issuer {

@@ -12,6 +12,10 @@ type IssuerStatus struct {
 	// URL is the issuer, JWKSURI its configured key set, empty when it is
 	// discovered.
 	URL, JWKSURI string
+	// Introspection is where tokens are asked for, empty when they are verified
+	// by their signatures; there are no keys then, and Usable says that the last
+	// question had an answer.
+	Introspection string
 	// Usable: tokens can be verified now.
 	Usable bool
 	// Keys is the number of usable keys, Skipped why others are not.
@@ -37,7 +41,17 @@ func (v *Verifier) Status() []IssuerStatus {
 }
 
 func (i *issuer) status(now time.Time) IssuerStatus {
-	s := IssuerStatus{Name: i.name, URL: i.url, JWKSURI: i.source.jwksURI}
+	s := IssuerStatus{Name: i.name, URL: i.url}
+	if n := i.introspector; n != nil {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		s.Introspection, s.Usable = n.settings.URL, n.lastErr == nil
+		if n.lastErr != nil {
+			s.LastError = n.lastErr.Error()
+		}
+		return s
+	}
+	s.JWKSURI = i.source.jwksURI
 	if p := i.source.published.Load(); p != nil {
 		s.Usable = i.source.fresh(p, now)
 		s.Keys = len(p.keys.keys)

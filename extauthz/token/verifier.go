@@ -21,8 +21,16 @@ import (
 // none.
 const DefaultCacheEntries = 65536
 
+// Secrets resolves references to secrets; *secret.Resolver is one.
+type Secrets interface {
+	Resolve(ref registry.SecretRef) (string, error)
+}
+
 // Config is what a Verifier needs. Its zero value works.
 type Config struct {
+	// Secrets has the gateway's own, for introspection. Without them nothing
+	// can be introspected.
+	Secrets Secrets
 	// Log gets the changes and failures of key sets; never anything of a token.
 	Log *slog.Logger
 	// Transport fetches metadata and key sets. Nil is a transport that checks
@@ -40,6 +48,7 @@ type Config struct {
 type Verifier struct {
 	log     *slog.Logger
 	now     func() time.Time
+	secrets Secrets
 	fetcher *authserver.Client
 	cache   *cache
 	flights *flights
@@ -50,8 +59,10 @@ type Verifier struct {
 	mu     sync.RWMutex
 	closed bool
 	byName map[string]*issuer
-	// byURL has the issuers of each issuer URL in the order of their names.
-	byURL map[string][]*issuer
+	// byURL has the issuers of each issuer URL in the order of their names,
+	// those with introspection left out: they are in opaque.
+	byURL  map[string][]*issuer
+	opaque []*issuer
 }
 
 // New returns a Verifier that knows no issuer yet.
@@ -59,6 +70,7 @@ func New(c Config) *Verifier {
 	v := &Verifier{
 		log:     c.Log,
 		now:     c.Now,
+		secrets: c.Secrets,
 		fetcher: authserver.New(c.Transport),
 		cache:   newCache(cmp.Or(c.CacheEntries, DefaultCacheEntries)),
 		flights: newFlights(),
@@ -84,6 +96,7 @@ func (v *Verifier) Close() {
 	}
 	clear(v.byName)
 	clear(v.byURL)
+	v.opaque = nil
 	v.mu.Unlock()
 	v.work.Wait()
 	v.fetcher.Close()
@@ -105,16 +118,27 @@ func (v *Verifier) SetIssuer(r *registry.Issuer) {
 		if reflect.DeepEqual(old.settings, next.settings) {
 			return
 		}
-		if old.source.url == r.Issuer && old.source.jwksURI == r.JWKSURI {
+		if old.source != nil && old.source.url == r.Issuer && old.source.jwksURI == r.JWKSURI {
 			last = old.source.published.Load()
 		}
 		v.remove(old)
 	}
-	next.source = newSource(r, v, last)
 	v.byName[next.name] = next
-	same := append(slices.Clone(v.byURL[next.url]), next)
-	slices.SortFunc(same, func(a, b *issuer) int { return cmp.Compare(a.name, b.name) })
-	v.byURL[next.url] = same
+	if r.Introspection != nil {
+		next.introspector = newIntrospector(r, v)
+		v.opaque = withIssuer(v.opaque, next)
+		return
+	}
+	next.source = newSource(r, v, last)
+	v.byURL[next.url] = withIssuer(v.byURL[next.url], next)
+}
+
+// withIssuer is the list, in the order of the names, with i in it. The old one
+// may be read by others.
+func withIssuer(list []*issuer, i *issuer) []*issuer {
+	list = append(slices.Clone(list), i)
+	slices.SortFunc(list, func(a, b *issuer) int { return cmp.Compare(a.name, b.name) })
+	return list
 }
 
 // RemoveIssuer forgets an issuer; its tokens are refused from then on.
@@ -130,7 +154,14 @@ func (v *Verifier) RemoveIssuer(name string) {
 func (v *Verifier) remove(i *issuer) {
 	i.retire()
 	delete(v.byName, i.name)
-	rest := slices.DeleteFunc(slices.Clone(v.byURL[i.url]), func(o *issuer) bool { return o == i })
+	without := func(list []*issuer) []*issuer {
+		return slices.DeleteFunc(slices.Clone(list), func(o *issuer) bool { return o == i })
+	}
+	if i.introspector != nil {
+		v.opaque = without(v.opaque)
+		return
+	}
+	rest := without(v.byURL[i.url])
 	if len(rest) == 0 {
 		delete(v.byURL, i.url)
 	} else {
@@ -140,6 +171,10 @@ func (v *Verifier) remove(i *issuer) {
 
 func (i *issuer) retire() {
 	i.retired.Store(true)
+	if i.introspector != nil {
+		i.introspector.stop()
+		return
+	}
 	i.source.stop()
 }
 
@@ -167,7 +202,7 @@ func (v *Verifier) Verify(ctx context.Context, rawToken string, want Want) (*ext
 	d := digest(sha256.Sum256(append(buf[:0], rawToken...)))
 	if e := v.cache.get(d); e != nil && want.accepts(e.issuer) {
 		now := v.now()
-		if e.current(now) && e.check(now) == nil {
+		if e.current(now) && e.check(now) == nil && v.assigned(e, want) {
 			if err := accepts(e.aud, want.Audiences, e.issuer.audiences); err != nil {
 				return nil, err
 			}
@@ -186,20 +221,41 @@ func (v *Verifier) Verify(ctx context.Context, rawToken string, want Want) (*ext
 
 // verify judges a token that is not in the cache.
 func (v *Verifier) verify(ctx context.Context, rawToken string, d digest, want Want) (*verified, *Error) {
-	t, err := parse(rawToken)
-	if err != nil {
-		return nil, err
+	var t *jws
+	iss := ""
+	if looksSigned(rawToken) {
+		var err *Error
+		if t, err = parse(rawToken); err != nil {
+			return nil, err
+		}
+		iss = t.iss
 	}
 	for {
 		v.mu.RLock()
-		candidates, closed := v.byURL[t.iss], v.closed
+		candidates, closed := v.byURL[iss], v.closed
+		asked, err := v.introspecting(iss, want)
 		v.mu.RUnlock()
 		if closed {
 			return nil, unavailablef(extauthz.RuleKeysUnavailable, "shutting down")
 		}
-		e, err := v.verifyAmong(ctx, candidates, t, d, want)
+		var e *verified
+		switch {
+		case err != nil:
+			return nil, err
+		case asked != nil:
+			candidates = []*issuer{asked}
+			e, err = v.introspect(ctx, asked, iss, rawToken, d, want)
+		case t == nil:
+			if _, err = parse(rawToken); err == nil {
+				err = refusef(extauthz.RuleTokenMalformed, "neither a JWT nor an opaque token")
+			}
+			return nil, err
+		default:
+			if e, err = v.verifyAmong(ctx, candidates, t, d, want); err == nil {
+				v.cache.put(d, e, len(rawToken))
+			}
+		}
 		if err == nil {
-			v.cache.put(d, e, len(rawToken))
 			return e, nil
 		}
 		changed := slices.ContainsFunc(candidates, func(i *issuer) bool { return i.retired.Load() })
@@ -255,4 +311,35 @@ func (v *Verifier) verifyFor(ctx context.Context, i *issuer, t *jws, d digest, w
 	}
 	e.keys = keys
 	return e, nil
+}
+
+// introspect asks the issuer about a token. What it says is kept whether or
+// not this server accepts the audience, which every use looks at.
+func (v *Verifier) introspect(ctx context.Context, i *issuer, iss, raw string, d digest, want Want) (*verified, *Error) {
+	if err := checkOpaque(raw); err != nil {
+		return nil, err
+	}
+	e, err := i.introspect(ctx, raw, d, func(e *verified) {
+		e.iss = iss
+		v.cache.put(d, e, len(raw))
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := accepts(e.aud, want.Audiences, i.audiences); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// assigned reports whether a cached token is still one for its issuer: another
+// Issuer may have come that makes it another's, or nobody's.
+func (v *Verifier) assigned(e *verified, want Want) bool {
+	if e.issuer.introspector == nil {
+		return true
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	i, err := v.introspecting(e.iss, want)
+	return err == nil && i == e.issuer
 }

@@ -36,6 +36,9 @@ type issuerStatus struct {
 	KeyAgeSeconds float64  `json:"keyAgeSeconds,omitempty"`
 	Skipped       []string `json:"skipped,omitempty"`
 	LastError     string   `json:"lastError,omitempty"`
+	// Introspection is where the issuer is asked about its tokens; it has no
+	// keys then.
+	Introspection string `json:"introspection,omitempty"`
 }
 
 // backend is what the admin API stands on.
@@ -71,7 +74,7 @@ func (g *gateway) status() status {
 	for _, i := range g.tokens.Status() {
 		s.Issuers = append(s.Issuers, issuerStatus{
 			Name: i.Name, URL: i.URL, Usable: i.Usable, Keys: i.Keys,
-			KeyAgeSeconds: i.KeyAge.Seconds(), Skipped: i.Skipped, LastError: i.LastError,
+			KeyAgeSeconds: i.KeyAge.Seconds(), Skipped: i.Skipped, LastError: i.LastError, Introspection: i.Introspection,
 		})
 	}
 	return s

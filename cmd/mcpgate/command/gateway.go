@@ -15,6 +15,7 @@ import (
 
 	"github.com/mcpgate/mcpgate/cmd/mcpgate/config"
 	"github.com/mcpgate/mcpgate/extauthz"
+	"github.com/mcpgate/mcpgate/extauthz/secret"
 	"github.com/mcpgate/mcpgate/extauthz/session"
 	"github.com/mcpgate/mcpgate/extauthz/token"
 	"github.com/mcpgate/mcpgate/registry"
@@ -32,6 +33,7 @@ type gateway struct {
 	policies *extauthz.Policies
 	tokens   *token.Verifier
 	keys     *session.Keyring
+	secrets  *secret.Resolver
 	ads      *ads.Server
 	applied  *progress
 	// ready is true while everything that a decision needs is there.
@@ -52,9 +54,11 @@ func newGateway(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *ga
 	}
 	g := &gateway{
 		cfg:         cfg,
+	secrets := secret.New(secret.Options{})
 		log:         log,
 		policies:    extauthz.NewPolicies(extauthz.Config{ExternalURL: cfg.ExternalURL}),
-		tokens:      token.New(token.Config{Log: log}),
+		tokens:      token.New(token.Config{Log: log, Secrets: secrets}),
+		secrets:     secrets,
 		keys:        session.NewKeyring(),
 		applied:     newProgress(),
 		issuers:     make(map[string]struct{}),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -63,7 +64,11 @@ func (s status) print(w io.Writer, now time.Time) error {
 	p("ISSUER\tURL\tUSABLE\tKEYS\tAGE\tLAST ERROR")
 	for _, i := range s.Issuers {
 		age := time.Duration(i.KeyAgeSeconds * float64(time.Second)).Round(time.Second)
-		p("%s\t%s\t%t\t%d\t%s\t%s", i.Name, i.URL, i.Usable, i.Keys, age, i.LastError)
+		keys, keyAge := strconv.Itoa(i.Keys), age.String()
+		if i.Introspection != "" {
+			keys, keyAge = "asked", "-"
+		}
+		p("%s\t%s\t%t\t%s\t%s\t%s", i.Name, i.URL, i.Usable, keys, keyAge, i.LastError)
 	}
 	if len(s.Rejections) > 0 {
 		p("")
