@@ -32,8 +32,8 @@ type gateway struct {
 	store    *boltstore.Store
 	policies *extauthz.Policies
 	tokens   *token.Verifier
-	keys     *session.Keyring
 	secrets  *secret.Resolver
+	keys     *session.Keyring
 	ads      *ads.Server
 	applied  *progress
 	// ready is true while everything that a decision needs is there.
@@ -52,9 +52,9 @@ func newGateway(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *ga
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("create data directory: %w", err)
 	}
+	secrets := secret.New(secret.Options{})
 	g := &gateway{
 		cfg:         cfg,
-	secrets := secret.New(secret.Options{})
 		log:         log,
 		policies:    extauthz.NewPolicies(extauthz.Config{ExternalURL: cfg.ExternalURL}),
 		tokens:      token.New(token.Config{Log: log, Secrets: secrets}),

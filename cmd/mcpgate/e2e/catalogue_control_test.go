@@ -49,12 +49,11 @@ func controlAdvisories() []advisory {
 		},
 		{
 			section: "4.4", ids: "GHSA-g53w-w6mj-hrpp", bug: "mcp-gateway: a header with a shared secret skips the token and rewrites the host",
-			rows: []row{
+			rows: append(pick(headerRows(), "x-forwarded-client-cert", "x-forwarded-for is", "x-forwarded-proto", "F16: x-real-ip", "F16: forwarded"),
 				anonymousRow("identity in headers", "X-Mcpgate-Subject: eve", "X-Mcpgate-Scopes: use admin"),
 				anonymousRow("the decision in headers", "X-Mcpgate-Route: plain:a@1", "X-Envoy-Auth-Partial-Body: false", "X-Envoy-Force-Trace: 1"),
 				anonymousRow("certificate in a header", "X-Forwarded-Client-Cert: By=spiffe://x;Subject=\"CN=admin\""),
-				{name: "host in headers", http1: post1("/a/mcp", "X-Forwarded-Host: b", "Forwarded: host=b", "X-Original-Host: b"), body: goodCall, want: with(allowed("a", "/up/a"), "x-forwarded-host", "(absent)")},
-			},
+				row{name: "host in headers", http1: post1("/a/mcp", "X-Forwarded-Host: b", "Forwarded: host=b", "X-Original-Host: b"), body: goodCall, want: with(allowed("a", "/up/a"), "x-forwarded-host", "(absent)")}),
 			run: []attack{{name: "no secret in the arguments or the environment of Envoy", outcome: "absent", run: noSecretInProcess}},
 		},
 		{

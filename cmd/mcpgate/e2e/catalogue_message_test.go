@@ -85,7 +85,7 @@ func messageAdvisories() []advisory {
 		},
 		{
 			section: "4.1", ids: "encoding", bug: "a body that the judge reads in one encoding and the upstream in another",
-			rows: append(append(pick(headerRows(), "Content-Type", "Content-Encoding"), pick(messageRows(), "byte order mark", "UTF-16", "comment", "NaN", "cut off")...),
+			rows: append(append(pick(headerRows(), "Content-Type", "Content-Encoding"), pick(messageRows(), "byte order mark", "UTF-16", "comment", "NaN", "cut off", "too deep")...),
 				pick(wireRows(), "chunks of odd sizes", "chunk extensions", "Content-Length 0", "no length", "chunked, empty")...),
 			tests: []string{"TestJSONTestSuite", "TestEveryPrefixIsRefused"},
 		},

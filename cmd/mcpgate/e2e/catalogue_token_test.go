@@ -256,7 +256,10 @@ func tokenAdvisories(c *catalogue) []advisory {
 		},
 		{
 			section: "4.3", ids: "CVE-2026-48096, CVE-2026-34972, CVE-2026-33729, CVE-2026-71326", bug: "OpenFGA, Traefik: two requests have one key of the cache, because it is joined text",
-			rows:  []row{with1("same claims, another signature", parts[0]+"."+parts[1]+"."+strings.Split(f.token(c, nil, nil), ".")[2], refused(401, "token-signature"))},
+			run: []attack{{name: "the claims of a token that is cached, with another signature", outcome: "401 token-signature", run: func(t *testing.T, c *catalogue) {
+				c.try(t, with1("warm", good, as("forged")))
+				c.try(t, with1("another signature", parts[0]+"."+parts[1]+"."+strings.Split(f.token(t, nil, nil), ".")[2], refused(401, "token-signature")))
+			}}},
 			tests: []string{"TestDifferentTokensAndKeysAreNotJoined", "TestFieldsDoNotRunTogether", "TestTrieCollisions", "TestCacheModel", "TestClusterNameIsInjective"},
 		},
 		{
