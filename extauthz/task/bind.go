@@ -97,6 +97,7 @@ func (b *bind) reserve() (done bool, err error) {
 	case mine && old.expires > b.now && old.expires+slack >= b.expires:
 		return true, nil
 	case !known && len(t.bindings)+t.pending >= t.config.Max:
+		t.full.Add(1)
 		return false, ErrFull
 	case !mine:
 		b.victims = t.oldest(b.owner)
@@ -134,8 +135,10 @@ func (b *bind) write(ctx context.Context) error {
 	}
 	b.table.wrote(changes, revision)
 	if b.contested {
+		b.table.contested.Add(1)
 		return ErrContested
 	}
+	b.table.evicted.Add(uint64(len(b.victims)))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mcpgate/mcpgate/extauthz/session"
@@ -55,6 +56,26 @@ type Table struct {
 	owned map[digest]map[digest]struct{}
 	// pending is how many calls of Bind have room in Max and no binding yet.
 	pending int
+
+	evicted, full, contested atomic.Uint64
+}
+
+// Metrics is what a Table has now, and has counted since it was made.
+type Metrics struct {
+	// Bindings is the number of bindings.
+	Bindings int
+	// Evicted were removed for a newer one of the same principal.
+	Evicted uint64
+	// Full are the calls of Bind that ended with ErrFull, Contested those that
+	// ended with ErrContested.
+	Full, Contested uint64
+}
+
+// Metrics reads the counters.
+func (t *Table) Metrics() Metrics {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return Metrics{Bindings: len(t.bindings), Evicted: t.evicted.Load(), Full: t.full.Load(), Contested: t.contested.Load()}
 }
 
 // binding is a registry.Task in memory.

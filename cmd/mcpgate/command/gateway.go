@@ -17,6 +17,7 @@ import (
 	"github.com/mcpgate/mcpgate/extauthz"
 	"github.com/mcpgate/mcpgate/extauthz/secret"
 	"github.com/mcpgate/mcpgate/extauthz/session"
+	"github.com/mcpgate/mcpgate/extauthz/task"
 	"github.com/mcpgate/mcpgate/extauthz/token"
 	"github.com/mcpgate/mcpgate/registry"
 	"github.com/mcpgate/mcpgate/registry/boltstore"
@@ -34,6 +35,7 @@ type gateway struct {
 	tokens   *token.Verifier
 	secrets  *secret.Resolver
 	keys     *session.Keyring
+	tasks    *task.Table
 	ads      *ads.Server
 	applied  *progress
 	// ready is true while everything that a decision needs is there.
@@ -75,6 +77,9 @@ func newGateway(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *ga
 	if g.store, err = boltstore.Open(cfg.Store.Bolt.Path, boltstore.Options{}); err != nil {
 		return nil, err
 	}
+	g.tasks = task.New(task.Config{
+		Store: g.store, Max: cfg.Tasks.Max, MaxPerPrincipal: cfg.Tasks.MaxPerPrincipal, TTL: time.Duration(cfg.Tasks.TTL),
+	})
 	if _, err := rotateSessionKeys(ctx, g.store, cfg.Sessions, time.Now()); err != nil {
 		return nil, err
 	}
@@ -139,6 +144,7 @@ func (g *gateway) load(ctx context.Context) error {
 		return fmt.Errorf("read registry: %w", err)
 	}
 	g.policies.Load(snap)
+	g.tasks.Load(snap)
 	gone := maps.Clone(g.issuers)
 	changes := make([]registry.Change, len(snap.Resources))
 	for i, r := range snap.Resources {
@@ -162,6 +168,7 @@ func (g *gateway) load(ctx context.Context) error {
 // apply passes one transaction on.
 func (g *gateway) apply(ev registry.Event) {
 	g.policies.Apply(ev)
+	g.tasks.Apply(ev)
 	g.follow(ev.Changes)
 	g.ads.Apply(ev)
 	g.applied.reach(ev.Revision)

@@ -45,6 +45,9 @@ var (
 	descStreams    = desc("streams_open", "Open GET streams.")
 	descPrincipals = desc("streams_principals", "Callers that have a GET stream open.")
 
+	descTasks     = desc("tasks", "Tasks whose owner is known.")
+	descContested = desc("tasks_contested_total", "Tasks that an upstream has given to two principals.")
+
 	descLimits = desc("limit_hits_total", "Requests, replies and streams refused because of a limit of the configuration.", "limit")
 
 	descCacheSize   = desc("token_cache_entries", "Verified tokens that are kept.")
@@ -85,7 +88,7 @@ type programCollector struct{ *program }
 func (programCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descBuild, descReady, descChecks, descLatency, descFlight,
-		descReplies, descInspecting, descHeld, descStreams, descPrincipals, descLimits,
+		descReplies, descInspecting, descHeld, descStreams, descPrincipals, descTasks, descContested, descLimits,
 		descCacheSize, descCacheHits, descCacheMisses, descKeys, descKeyAge, descUsable,
 		descEnvoys, descRejections, descPushed, descAccepted, descRevision, descRestarts, descDropped,
 	} {
@@ -101,6 +104,7 @@ func (c programCollector) Collect(ch chan<- prometheus.Metric) {
 	hits := make(map[string]uint64)
 	c.collectChecks(s, hits)
 	c.collectReplies(s, hits)
+	c.collectTasks(s)
 	for _, l := range limitRules {
 		s.counter(descLimits, hits[l.rule], l.limit)
 	}
@@ -138,6 +142,14 @@ func (c programCollector) collectReplies(s sink, hits map[string]uint64) {
 	s.gauge(descHeld, float64(m.HeldBytes))
 	s.gauge(descStreams, float64(m.Streams))
 	s.gauge(descPrincipals, float64(m.Principals))
+}
+
+func (c programCollector) collectTasks(s sink) {
+	m := c.tasks.Metrics()
+	s.gauge(descTasks, float64(m.Bindings))
+	s.counter(descContested, m.Contested)
+	s.counter(descLimits, m.Full, "tasks.max")
+	s.counter(descLimits, m.Evicted, "tasks.maxPerPrincipal")
 }
 
 func (c programCollector) collectTokens(s sink) {

@@ -19,7 +19,6 @@ import (
 	"github.com/mcpgate/mcpgate/extauthz/listfilter"
 	"github.com/mcpgate/mcpgate/extauthz/prm"
 	"github.com/mcpgate/mcpgate/extauthz/rpcbody"
-	"github.com/mcpgate/mcpgate/extauthz/secret"
 	"github.com/mcpgate/mcpgate/extauthz/token"
 	"github.com/mcpgate/mcpgate/registry/api"
 	"github.com/mcpgate/mcpgate/xds/ads"
@@ -181,6 +180,7 @@ func (p *program) run(ctx context.Context, first func(*actors)) (err error) {
 		a.add("certificate", p.followCertificate)
 	}
 	a.add("session-keys", p.rotate)
+	a.add("tasks", p.sweepTasks)
 	a.add("registry", p.watch)
 	p.ready.Store(true)
 	return a.run()
@@ -222,7 +222,8 @@ func (p *program) newAuthzServer(stdout io.Writer) (*grpc.Server, error) {
 		Policies:       p.policies,
 		Tokens:         p.tokens,
 		Sessions:       p.keys,
-		Secrets:        secret.New(secret.Options{}),
+		Secrets:        p.secrets,
+		Tasks:          p.tasks,
 		AllowedOrigins: p.cfg.Gateway.AllowedOrigins,
 		Denial:         p.cfg.Gateway.Denial,
 		Audit:          audit,
@@ -235,6 +236,7 @@ func (p *program) newAuthzServer(stdout io.Writer) (*grpc.Server, error) {
 	p.replies = listfilter.New(listfilter.Config{
 		Policies:      p.policies,
 		Sessions:      p.keys,
+		Tasks:         p.tasks,
 		Log:           p.log,
 		MaxReplyBytes: int(limits.ListReplyBytes),
 		MaxItems:      limits.ListItems,

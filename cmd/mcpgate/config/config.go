@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mcpgate/mcpgate/registry"
 )
@@ -24,6 +25,7 @@ type Config struct {
 	Web         Endpoint `json:"web"`
 	Admin       Admin    `json:"admin"`
 	Sessions    Sessions `json:"sessions"`
+	Tasks       Tasks    `json:"tasks"`
 	Limits      Limits   `json:"limits"`
 	Envoy       Envoy    `json:"envoy"`
 	Audit       Audit    `json:"audit"`
@@ -102,6 +104,30 @@ type Sessions struct {
 	Rotate registry.Duration `json:"rotate"`
 	// Keep is the age at which a key goes; sessions older than that end.
 	Keep registry.Duration `json:"keep"`
+}
+
+// Tasks says how long, and for how many MCP tasks, the gateway remembers who
+// started them.
+type Tasks struct {
+	// Max bounds all tasks; past it none can be started.
+	Max int `json:"max"`
+	// MaxPerPrincipal bounds those of one issuer, subject and client; past it,
+	// the oldest one can no longer be used.
+	MaxPerPrincipal int `json:"maxPerPrincipal"`
+	// TTL bounds the ttl that servers give their tasks.
+	TTL registry.Duration `json:"ttl"`
+}
+
+func (t Tasks) validate(add addFunc) {
+	if t.Max < 1 || t.Max > 10_000_000 {
+		add("tasks.max", "%d is not between 1 and 10000000", t.Max)
+	}
+	if t.MaxPerPrincipal < 1 || t.MaxPerPrincipal > 100_000 {
+		add("tasks.maxPerPrincipal", "%d is not between 1 and 100000", t.MaxPerPrincipal)
+	}
+	if ttl := time.Duration(t.TTL); ttl < time.Minute || ttl > 30*24*time.Hour {
+		add("tasks.ttl", "%s is not between 1m and 720h", ttl)
+	}
 }
 
 // Envoy is the Envoy that `up` runs.

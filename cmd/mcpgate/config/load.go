@@ -30,6 +30,7 @@ func Default() Config {
 		Store:    Store{Type: "bolt"},
 		ExtAuthz: ExtAuthz{Timeout: registry.Duration(500 * time.Millisecond)},
 		Sessions: Sessions{Rotate: registry.Duration(24 * time.Hour), Keep: registry.Duration(7 * 24 * time.Hour)},
+		Tasks:    Tasks{Max: 100_000, MaxPerPrincipal: 1000, TTL: registry.Duration(24 * time.Hour)},
 		Limits:   DefaultLimits(),
 		Envoy:    Envoy{LogLevel: "warning"},
 		Log:      Log{Level: "info", Format: "text"},

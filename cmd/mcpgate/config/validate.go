@@ -43,6 +43,7 @@ func (c Config) Validate() error {
 	if c.Sessions.Keep < c.Sessions.Rotate {
 		add("sessions.keep", "%s is less than sessions.rotate", time.Duration(c.Sessions.Keep))
 	}
+	c.Tasks.validate(add)
 	c.Limits.validate(add)
 	if c.Envoy.Concurrency < 0 || c.Envoy.Concurrency > 1024 {
 		add("envoy.concurrency", "%d is not between 0 and 1024", c.Envoy.Concurrency)
