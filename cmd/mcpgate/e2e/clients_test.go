@@ -70,7 +70,7 @@ func (l *upstreamLog) all() []string {
 
 func TestClients(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t, unhurried)
 	var documents string
 	servers := map[string]*mcp.Server{}
 	for name, opt := range variants() {

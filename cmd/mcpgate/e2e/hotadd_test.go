@@ -14,6 +14,10 @@ import (
 // are added later.
 const everything = "kind: Scope\nname: all\nrules: [{servers: [\"*\"], tools: [\"*\"]}]\n"
 
+// unhurried gives a decision all the time that a busy machine may take: these
+// tests are about changes, and a decision that comes late is a 503.
+const unhurried = "extAuthz: {timeout: 10s}\n"
+
 // serverDoc is the document of a server whose upstream is at origin.
 func serverDoc(name, origin string) string {
 	return fmt.Sprintf("---\nkind: Server\nname: %s\nupstream: {url: %s/mcp}\n", name, origin)
@@ -24,7 +28,7 @@ func serverDoc(name, origin string) string {
 // stream of another server, not the calls on a third.
 func TestHotAddAnswersTheNextRequest(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t, unhurried)
 	origin, streaming := serve(t, newEcho("new")), newEcho("streaming")
 	g.apply(everything + serverDoc("steady", origin) + serverDoc("streaming", serve(t, streaming)))
 	token := g.token("alice", "all")
@@ -61,7 +65,7 @@ func TestHotAddAnswersTheNextRequest(t *testing.T) {
 // neither the open stream nor the calls of other servers.
 func TestChangesDisturbNobodyElse(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t, unhurried)
 	a, b, streaming := serve(t, newEcho("a")), serve(t, newEcho("b")), newEcho("streaming")
 	g.apply(everything + serverDoc("steady", a) + serverDoc("changing", a) + serverDoc("streaming", serve(t, streaming)))
 	token := g.token("alice", "all")
@@ -93,7 +97,7 @@ func TestChangesDisturbNobodyElse(t *testing.T) {
 // change only the new upstream answers.
 func TestUpstreamChangeFailsNoRequest(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t, unhurried)
 	origins := []string{serve(t, newEcho("a")), serve(t, newEcho("b"))}
 	g.apply(everything + serverDoc("moving", origins[0]))
 	token := g.token("alice", "all")
@@ -151,7 +155,7 @@ func TestUpstreamChangeFailsNoRequest(t *testing.T) {
 // comes back with the sessions it had.
 func TestDisableHidesAndEnableRestores(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t, unhurried)
 	g.apply(everything + serverDoc("weather", sample(t, "weather", true)))
 	token := g.token("alice", "all")
 	session := g.initialize("weather", token)
@@ -189,7 +193,7 @@ func TestDisableHidesAndEnableRestores(t *testing.T) {
 // What is named by others is not deleted, and the refusal says by whom.
 func TestDeleteNamesReferrers(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t, unhurried)
 	origin := serve(t, newEcho("a"))
 	g.apply(serverDoc("weather", origin) + `---
 kind: Scope

@@ -95,7 +95,7 @@ func (v *versions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // exit code for missing permission on what is forbidden.
 func TestInspector(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t, unhurried)
 	legacy := &versions{next: mcpHandler(&mcp.StreamableHTTPOptions{}), seen: map[string]bool{}}
 	modern := &versions{next: mcpHandler(&mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true}), seen: map[string]bool{}}
 	g.apply(serverDoc("legacy", serve(t, legacy)) + serverDoc("modern", serve(t, modern)) + weatherPolicy("legacy", "modern"))

@@ -51,7 +51,7 @@ func (g *gateway) callers() map[string]string {
 
 func TestScopes(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t, unhurried)
 	kinds := variants()
 	echoing := &noter{seen: map[string]bool{}}
 	documents := serverDoc("echo", serve(t, echoing))
