@@ -166,7 +166,7 @@ func controlAdvisories() []advisory {
 		},
 		{
 			section: "4.4", ids: "CVE-2026-71327, CVE-2026-54765", bug: "Traefik: the routes of two tenants have one name",
-			tests: []string{"TestClusterNameIsInjective", "TestTrieCollisions", "TestFieldsDoNotRunTogether"},
+			tests: []string{"TestClusterNameIsInjective", "TestClusterNamesOfNeighbours", "TestTrieCollisions", "TestFieldsDoNotRunTogether"},
 		},
 		{
 			section: "4.4", ids: "CVE-2026-73499, CVE-2026-44283, CVE-2026-33413", bug: "etcd: a range or a nested transaction passes its access rules",

@@ -91,7 +91,7 @@ func messageAdvisories() []advisory {
 		},
 		{
 			section: "4.1", ids: "era", bug: "what one protocol version means is judged by the rules of another",
-			rows: append(append(append(pick(messageRows(), "batch", "two messages", "notification", "response", "request that is", "call without id"),
+			rows: append(append(append(pick(messageRows(), "batch", "two messages", "notification", "response", "request that is", "call without id", "unknown method", "method in capitals", "method with a blank"),
 				pick(headerRows(), "Mcp-Name is", "Mcp-Method is", "agree", "version that nobody knows", "modern version")...),
 				pick(wireRows(), "F15")...),
 				row{name: "modern call without Mcp-Name", http1: post1("/a/mcp", "MCP-Protocol-Version: 2026-07-28", "Mcp-Method: tools/call"), body: params(`,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}`), want: refused(400, "mirror-missing")},
