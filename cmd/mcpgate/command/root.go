@@ -154,14 +154,20 @@ func (g *globals) client() (*api.Client, error) {
 			return nil, fmt.Errorf("admin.token: %w", err)
 		}
 	}
-	if err != nil || address != c.Admin.Listen {
-		return api.NewClient(address, token, nil), nil
+	if err == nil && address == c.Admin.Listen {
+		return configuredClient(c.Admin, token)
 	}
-	tlsConfig, err := adminTLS(c.Admin)
+	return api.NewClient(address, token, nil), nil
+}
+
+// configuredClient is a client of the admin endpoint of the configuration.
+func configuredClient(a config.Admin, token string) (*api.Client, error) {
+	tlsConfig, err := adminTLS(a)
 	if err != nil {
 		return nil, err
 	}
-	if tlsConfig == nil && c.Admin.Insecure && !strings.HasPrefix(address, "unix:") {
+	address := a.Listen
+	if tlsConfig == nil && a.Insecure && !strings.HasPrefix(address, "unix:") {
 		address = "http://" + address
 	}
 	return api.NewClient(address, token, tlsConfig), nil
