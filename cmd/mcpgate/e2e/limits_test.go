@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -33,6 +34,17 @@ func (g *gateway) metrics() map[string]float64 {
 		}
 	}
 	return out
+}
+
+// envoyStat is a counter of the gateway's Envoy.
+func (g *gateway) envoyStat(name string) float64 {
+	g.Helper()
+	o := exchange1("unix:"+filepath.Join(g.dir, "data", "envoy.sock"), "GET /stats?filter=^"+name+"$ HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n", 1)[0]
+	v, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimPrefix(o.body, name+":")), 64)
+	if err != nil {
+		g.Fatalf("stat %s: %d %q", name, o.status, o.body)
+	}
+	return v
 }
 
 // limitHits is how often a limit has refused something.
@@ -102,6 +114,15 @@ limits: {headerBytes: %d, headerCount: %d, bodyDepth: %d, nameBytes: %d, uriByte
 	}
 
 	testHeaderLimits(t, g, token, headerBytes, headers)
+	for name, want := range map[string]float64{
+		"http.mcp.downstream_rq_too_large":                 1,
+		"http.mcp.downstream_cx_protocol_error":            4,
+		"http.mcp.ext_authz.request_header_limits_reached": 1,
+	} {
+		if got := g.envoyStat(name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
 
 	t.Run("listItems", func(t *testing.T) {
 		list := message("tools/list", "")
@@ -280,6 +301,18 @@ func TestMetrics(t *testing.T) {
 	for _, hidden := range []string{"secret", "mallory", token} {
 		if strings.Contains(o.body, hidden) {
 			t.Errorf("the metrics show %q", hidden)
+		}
+	}
+	documented, err := os.ReadFile("../../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(o.body) {
+		if name, ok := strings.CutPrefix(line, "# TYPE mcpgate_"); ok {
+			name, _, _ = strings.Cut(name, " ")
+			if !strings.Contains(string(documented), "mcpgate_"+name) {
+				t.Errorf("docs/operations.md does not have mcpgate_%s", name)
+			}
 		}
 	}
 	m := g.metrics()
