@@ -63,9 +63,10 @@ type recorder struct {
 	mu    sync.Mutex
 	seen  map[string][]seen
 	conns map[net.Conn]struct{}
-	// hold, when set, is called with each request before it is answered.
-	hold func(seen)
-	done sync.WaitGroup
+	// answer, when set, may answer a request in its own way: it reports whether
+	// it has.
+	answer func(net.Conn, seen) bool
+	done   sync.WaitGroup
 }
 
 // record starts an upstream that lives as long as the test.
@@ -100,6 +101,13 @@ func record(t testing.TB) *recorder {
 		r.done.Wait()
 	})
 	return r
+}
+
+// answerBy sets the function that may answer in its own way.
+func (r *recorder) answerBy(f func(net.Conn, seen) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer = f
 }
 
 // url is an upstream URL of the recorder.
@@ -153,13 +161,13 @@ func (r *recorder) serve(c net.Conn) {
 		row := strings.Join(s.values(caseHeader), ",")
 		r.mu.Lock()
 		r.seen[row] = append(r.seen[row], s)
-		hold := r.hold
+		answer := r.answer
 		r.mu.Unlock()
 		if err != nil {
 			return
 		}
-		if hold != nil {
-			hold(s)
+		if answer != nil && answer(c, s) {
+			continue
 		}
 		if _, err := io.WriteString(c, reply(s)); err != nil {
 			return
