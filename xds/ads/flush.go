@@ -26,7 +26,7 @@ const (
 	// busyScopes is the number of scopes above which changes of scopes are
 	// coalesced, perScope the pause that each of them adds: every response
 	// costs Envoy's main thread 0.08µs for each scope that it has.
-	busyScopes = 10_000
+	busyScopes = 12_000
 	perScope   = 200 * time.Nanosecond
 )
 
@@ -117,7 +117,7 @@ func (st *stream) flushScopes(f *flushed, head mark, now time.Time) {
 		f.wait = st.nextScopes.Sub(now)
 	default:
 		st.changedScopes(f, head)
-		if pause := scopePause(l.live.len); pause > 0 {
+		if pause := st.server.pause(l.live.len); pause > 0 {
 			st.nextScopes = now.Add(pause)
 		}
 	}

@@ -136,30 +136,33 @@ func (st *stream) tried() {
 	}
 }
 
-// settle tells those who wait for the stream, and lets it go on where it
-// waited for an answer.
+// settle lets the stream, and those who wait for it, go on after an answer.
 func (st *stream) settle() {
+	st.notify()
+	st.mu.Lock()
+	stalled := st.stalled
+	st.mu.Unlock()
+	if stalled {
+		st.poke()
+	}
+}
+
+// notify tells those who wait for the stream where it is.
+func (st *stream) notify() {
 	st.mu.Lock()
 	var settled []*waiter
 	if at, ok := st.accepted(); ok {
-		kept := st.waiters[:0]
-		for _, w := range st.waiters {
-			if at.seq >= w.target {
-				settled = append(settled, w)
-			} else {
-				kept = append(kept, w)
+		st.waiters = slices.DeleteFunc(st.waiters, func(w *waiter) bool {
+			if at.seq < w.target {
+				return false
 			}
-		}
-		clear(st.waiters[len(kept):])
-		st.waiters = kept
+			settled = append(settled, w)
+			return true
+		})
 	}
-	stalled := st.stalled
 	st.mu.Unlock()
 	for _, w := range settled {
 		w.settle(true)
-	}
-	if stalled {
-		st.poke()
 	}
 }
 

@@ -49,6 +49,8 @@ type Server struct {
 
 	log        *slog.Logger
 	maxStreams int
+	// pause is scopePause, but for benchmarks of what it hides.
+	pause func(scopes int) time.Duration
 
 	loaded  chan struct{} // closed by the first Load
 	done    chan struct{} // closed by Close
@@ -81,6 +83,7 @@ func newServer(cfg Config, b builders) (*Server, error) {
 	s := &Server{
 		log:        cfg.Log,
 		maxStreams: cfg.MaxStreams,
+		pause:      scopePause,
 		loaded:     make(chan struct{}),
 		done:       make(chan struct{}),
 		stopped:    make(chan struct{}),

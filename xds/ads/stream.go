@@ -167,6 +167,8 @@ func (st *stream) send(ctx context.Context, received <-chan error) error {
 				return err
 			}
 		}
+		// When there was nothing to send, no answer will come.
+		st.notify()
 		if f.unnamed {
 			st.tried()
 		}

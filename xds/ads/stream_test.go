@@ -109,12 +109,14 @@ func TestNamesInPlaceOfEverything(t *testing.T) {
 		s.Apply(put(mcp("a", 2, 2, "/mcp"), mcp("b", 2, 2, "/mcp"), mcp("nobody", 2, 2, "/mcp")))
 		wantLines(t, p.drain(), "SRDS +a +nobody")
 		p.in <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: scopes.typeURL(), ResourceNamesUnsubscribe: []string{"a"}}
+		synctest.Wait()
 		s.Apply(drop(3, "a", "nobody"))
 		wantLines(t, p.drain(), "SRDS -nobody")
 		// Everything, then names again.
 		p.in <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: scopes.typeURL(), ResourceNamesSubscribe: []string{"*"}}
 		wantLines(t, p.drain(), "SRDS +.well-known +b", "SRDS +healthz")
 		p.in <- &discoveryv3.DeltaDiscoveryRequest{TypeUrl: scopes.typeURL(), ResourceNamesUnsubscribe: []string{"*"}}
+		synctest.Wait()
 		s.Apply(drop(4, "b"))
 		wantLines(t, p.drain())
 	})

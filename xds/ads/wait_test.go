@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/mcpgate/mcpgate/registry"
 )
 
 // waiting runs Wait beside the test.
@@ -182,6 +184,38 @@ func TestWaitDoesNotWaitForTheGraceTime(t *testing.T) {
 		begin := time.Now()
 		if r, err := s.Wait(soon(t), 2); err != nil || r.Envoys != 1 || time.Since(begin) > 0 {
 			t.Errorf("%+v, %v after %s", r, err, time.Since(begin))
+		}
+	})
+}
+
+// No answer comes where nothing is sent.
+func TestWaitDoesNotNeedAnAnswerWhenNothingIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mustNew(t)
+		mustLoad(t, s, 1, mcp("a", 1, 1, "/mcp"))
+		p := dial(t, s)
+		defer p.hangUp()
+		p.in <- ask(clusters, versions(s, clusters))
+		synctest.Wait()
+		poll := waiting(soon(t), s, 1)
+		if _, _, ok := poll(); ok {
+			t.Fatal("returned before the Envoy asked for scopes")
+		}
+		p.in <- ask(scopes, versions(s, scopes))
+		if r, err, ok := poll(); !ok || err != nil || r.Envoys != 1 {
+			t.Errorf("%+v, %v, %v", r, err, ok)
+		}
+
+		// A change of the cluster alone: its acknowledgement is not needed.
+		other := mcp("a", 1, 2, "/mcp")
+		other.Upstream.ConnectTimeout = registry.Duration(time.Second)
+		poll = waiting(soon(t), s, 2)
+		synctest.Wait()
+		s.Apply(put(other))
+		rs := p.receive()
+		wantLines(t, lines(rs), "CDS +s-a@1")
+		if r, err, ok := poll(); !ok || err != nil || r.Envoys != 1 {
+			t.Errorf("%+v, %v, %v", r, err, ok)
 		}
 	})
 }
