@@ -25,7 +25,8 @@ type source struct {
 	// naming holds, of each server, the scopes whose rules name it, sorted.
 	naming map[string][]string
 	// wild are the scopes with rules for every server, sorted.
-	wild []string
+	wild        []string
+	revocations map[string]*registry.Revocation
 	// now is the latest time seen in the metadata of a change.
 	now time.Time
 	// expiring are the servers with retained upstreams, oldest first.
@@ -42,6 +43,8 @@ func newSource() source {
 		servers: make(map[string]*registry.Server),
 		scopes:  make(map[string]*scope),
 		naming:  make(map[string][]string),
+
+		revocations: make(map[string]*registry.Revocation),
 	}
 }
 
@@ -68,6 +71,9 @@ func (p *Policies) Load(s registry.Snapshot) {
 	for name := range p.source.scopes {
 		gone(registry.KindScope, name)
 	}
+	for name := range p.source.revocations {
+		gone(registry.KindRevocation, name)
+	}
 	v := p.view.Load()
 	v.groups.each(func(name string) { gone(registry.KindGroup, name) })
 	for _, i := range v.issuers {
@@ -93,6 +99,8 @@ type update struct {
 	// includes are the scopes whose includes changed.
 	includes map[string]struct{}
 	wild     bool
+	// revoked says that Revocations changed.
+	revoked bool
 }
 
 func (p *Policies) apply(revision int64, changes []registry.Change) {
@@ -125,7 +133,14 @@ func (p *Policies) apply(revision int64, changes []registry.Change) {
 	for name := range u.servers {
 		u.compileServer(src, p.cfg, name)
 	}
+	last := u.view.revocations.changed
+	if u.revoked {
+		u.view.revocations.changed = make(chan struct{})
+	}
 	p.view.Store(&u.view)
+	if u.revoked {
+		close(last)
+	}
 }
 
 // record takes one change into the source and notes what it touches.
@@ -161,6 +176,13 @@ func (u *update) record(src *source, c registry.Change) {
 			is = slices.Insert(is, i, issuer{name, r.Issuer})
 		}
 		u.view.issuers = is
+	case registry.KindRevocation:
+		r, _ := c.Resource.(*registry.Revocation)
+		u.view.revocations.replace(u.edit, src.revocations[name], r)
+		if src.revocations[name] = r; r == nil {
+			delete(src.revocations, name)
+		}
+		u.revoked = true
 	case registry.KindSessionKey, registry.KindTask:
 		// Packages session and task keep them.
 	}

@@ -31,6 +31,11 @@ func Decide(p *ServerPolicy, r Request, c *Caller) Decision {
 		return p.Refuse(RuleTokenMissing, "no access token")
 	case !p.Accepts(c.Issuer):
 		return p.Refuse(RuleTokenIssuer, fmt.Sprintf("the server does not accept tokens of issuer %q", c.Issuer))
+	}
+	if d, revoked := p.Revoked(c, r.At); revoked {
+		return d
+	}
+	switch {
 	case r.Verb != verbPost:
 		return p.decideStream(&r, c)
 	case r.Message == nil:

@@ -32,7 +32,8 @@ const (
 	List
 	// Session: the reply to initialize may carry a session id to be bound.
 	Session
-	// Resume: the reply to a GET with Last-Event-ID may replay list replies.
+	// Resume: a stream that lasts. It may replay list replies, and must end when
+	// the caller's token is revoked.
 	Resume
 	// Task: the reply may start a task, which is then the caller's.
 	Task

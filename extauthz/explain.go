@@ -3,6 +3,7 @@ package extauthz
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mcpgate/mcpgate/extauthz/rpcbody"
 	"github.com/mcpgate/mcpgate/registry"
@@ -20,6 +21,9 @@ type Query struct {
 	// Caller asks. When its Issuer is empty, the answer holds for a token of
 	// any issuer that the server accepts: every Group counts.
 	Caller Caller
+	// At is the time asked about, for Revocations that end. At the zero time
+	// every Revocation counts.
+	At time.Time
 }
 
 // Explanation answers a Query. Its JSON form is that of `mcpgate explain -o
@@ -68,6 +72,7 @@ func (p *Policies) Explain(q Query) Explanation {
 	}
 	c := q.caller(s)
 	r := q.request()
+	r.At = q.At
 	d := Decide(s, r, &c)
 	e := Explanation{
 		Allow: d.Allow, Rule: d.Rule, Reason: d.Reason, Needs: d.Scopes, Challenge: d.Challenge(s),

@@ -110,7 +110,7 @@ func TestDecideGolden(t *testing.T) {
 // packages around it.
 var decided = []extauthz.Rule{
 	extauthz.RuleGranted, extauthz.RuleServerUnknown, extauthz.RuleVerb, extauthz.RuleVerbModern,
-	extauthz.RuleTokenMissing, extauthz.RuleTokenIssuer, extauthz.RuleInternal,
+	extauthz.RuleTokenMissing, extauthz.RuleTokenIssuer, extauthz.RuleTokenRevoked, extauthz.RuleInternal,
 	extauthz.RuleMirrorMissing, extauthz.RuleMirrorMismatch, extauthz.RuleVersionUnsupported,
 	extauthz.RuleMetaMissing, extauthz.RuleResponseModern, extauthz.RuleMessageKind,
 	extauthz.RuleTargetMissing, extauthz.RuleRefUnknown,

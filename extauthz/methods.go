@@ -100,7 +100,7 @@ var methods = [...]Method{
 	{Name: "resources/read", Versions: allVersions, Target: TargetURI, Grant: GrantResources, NameRequired: true},
 	{Name: "resources/subscribe", Versions: Legacy, Target: TargetURI, Grant: GrantResources},
 	{Name: "resources/unsubscribe", Versions: Legacy, Target: TargetURI, Grant: GrantResources},
-	{Name: "subscriptions/listen", Versions: Modern, Target: TargetSubscriptions, Grant: GrantSubscriptions},
+	{Name: "subscriptions/listen", Versions: Modern, Target: TargetSubscriptions, Grant: GrantSubscriptions, Reply: Resume},
 	{Name: "completion/complete", Versions: allVersions, Target: TargetRef, Grant: GrantRef},
 
 	{Name: "tasks/get", Versions: taskVersions, Target: TargetTask, Grant: GrantTask, NameRequired: true},

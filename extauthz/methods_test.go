@@ -32,7 +32,7 @@ func TestMethods(t *testing.T) {
 		{"resources/read", old | V20251125 | V20260728, GrantResources, Plain},
 		{"resources/subscribe", old | V20251125, GrantResources, Plain},
 		{"resources/unsubscribe", old | V20251125, GrantResources, Plain},
-		{"subscriptions/listen", V20260728, GrantSubscriptions, Plain},
+		{"subscriptions/listen", V20260728, GrantSubscriptions, Resume},
 		{"completion/complete", old | V20251125 | V20260728, GrantRef, Plain},
 		{"tasks/get", V20251125 | V20260728, GrantTask, Plain},
 		{"tasks/cancel", V20251125 | V20260728, GrantTask, Plain},

@@ -39,6 +39,8 @@ type view struct {
 	// includers holds, of each scope that others include, those others, sorted.
 	includers trie[[]string]
 	groups    trie[*registry.Group]
+	// revocations are those of all servers.
+	revocations revocations
 	// issuers is sorted by name.
 	issuers []issuer
 	// wild is what scopes grant on every server, shared by all.
@@ -97,6 +99,8 @@ func NewPolicies(cfg Config) *Policies {
 		closures:  newTrie[[]string](),
 		includers: newTrie[[]string](),
 		groups:    newTrie[*registry.Group](),
+
+		revocations: newRevocations(),
 	})
 	return p
 }

@@ -33,6 +33,9 @@ const ClockLeeway = 30 * time.Second
 type Request struct {
 	// Verb is POST, GET or DELETE.
 	Verb string
+	// At is when the request arrived: a Revocation that has ended by then does
+	// not count. At the zero time every Revocation counts.
+	At time.Time
 	// Message is the body of a POST, nil otherwise.
 	Message *rpcbody.Message
 	// Mirrored are the headers that repeat parts of the body.

@@ -77,7 +77,7 @@ const (
 	// RuleTokenClaim: another claim that is needed is missing or not usable.
 	RuleTokenClaim Rule = "token-claim"
 	// RuleTokenInactive: the issuer says, asked, that the token is not active.
-	RuleTokenInactive Rule = "token-inactive" //nolint:gosec // G101 takes the id of a rule for a token
+	RuleTokenInactive Rule = "token-inactive"
 	// RuleTokenRevoked: a Revocation names the token or whom it speaks for.
 	RuleTokenRevoked Rule = "token-revoked"
 )

@@ -22,6 +22,11 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
+// timeoutHeader matches the request header by which ext_authz bounds a reply.
+// Envoy's router takes it off the request, and a client's own is stripped
+// before anything reads it.
+const timeoutHeader = "^x-envoy-upstream-rq-timeout-ms$"
+
 // procMessageTimeout bounds the reply filter's answer to one message.
 const procMessageTimeout = time.Second
 
@@ -131,6 +136,9 @@ func extAuthz(limit uint32, timeout time.Duration) *extauthzv3.ExtAuthz {
 		DecoderHeaderMutationRules: &mutationv3.HeaderMutationRules{
 			DisallowSystem:  wrapperspb.Bool(true),
 			DisallowIsError: wrapperspb.Bool(true),
+			// The one header of Envoy's own that an allow sets: no reply may take
+			// longer than the token is good for.
+			AllowExpression: &matcherv3.RegexMatcher{Regex: timeoutHeader},
 		},
 		StatusOnError:                  &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
 		FailureModeAllow:               false,

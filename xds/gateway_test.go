@@ -199,7 +199,8 @@ func (g *gateway) do(method, path string, headers ...string) reply {
 	return reply{res, string(b)}
 }
 
-// authz allows what x-test-route names, and denies with x-test-deny.
+// authz allows what x-test-route names, sets the header that x-test-set names,
+// and denies with x-test-deny.
 type authz struct {
 	authv3.UnimplementedAuthorizationServer
 	mu    sync.Mutex
@@ -230,14 +231,19 @@ func (a *authz) Check(_ context.Context, req *authv3.CheckRequest) (*authv3.Chec
 	if err != nil {
 		return nil, err
 	}
+	set := []*corev3.HeaderValueOption{{
+		Header:       &corev3.HeaderValue{Key: "content-type", Value: "application/json"},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}}
+	if name, value, ok := strings.Cut(h["x-test-set"], "="); ok {
+		set = append(set, &corev3.HeaderValueOption{
+			Header:       &corev3.HeaderValue{Key: name, Value: value},
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		})
+	}
 	return &authv3.CheckResponse{
-		Status: &rpcstatus.Status{},
-		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
-			Headers: []*corev3.HeaderValueOption{{
-				Header:       &corev3.HeaderValue{Key: "content-type", Value: "application/json"},
-				AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-			}},
-		}},
+		Status:          &rpcstatus.Status{},
+		HttpResponse:    &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{Headers: set}},
 		DynamicMetadata: md,
 	}, nil
 }

@@ -3,6 +3,7 @@ package xds_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -88,5 +89,68 @@ func TestLiveAuthorizationServiceThatIsGoneRefuses(t *testing.T) {
 	r := g.do("POST", "/weather/mcp", plain)
 	if r.StatusCode != http.StatusServiceUnavailable || !strings.Contains(r.body, "authorization service unavailable") || r.Header.Get("Retry-After") != "1" {
 		t.Errorf("%d %v %s", r.StatusCode, r.Header, r.body)
+	}
+}
+
+// The authorization service says how long a reply may take, and nobody else:
+// what it says is kept from the upstream, and what a client says from it.
+func TestLiveReplyEndsWhenTheAuthorizationServiceSaid(t *testing.T) {
+	t.Parallel()
+	const header = "x-envoy-upstream-rq-timeout-ms"
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if v := r.Header.Get(header); v != "" {
+			t.Errorf("the upstream got %s: %s", header, v)
+		}
+		if r.Header.Get("X-Test-Silent") == "" {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, "data: one\n\n")
+			_ = http.NewResponseController(w).Flush()
+		}
+		<-r.Context().Done()
+	}))
+	t.Cleanup(up.Close)
+	g := startGateway(t, xds.Config{}, server("weather", 3, up.URL))
+	read := func(method string, limit time.Duration, headers ...string) (status int, text string, err error) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, method, g.url+"/weather/mcp", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range headers {
+			name, value, _ := strings.Cut(h, ": ")
+			req.Header.Set(name, value)
+		}
+		res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close() //nolint:errcheck // a test's
+		b, err := io.ReadAll(res.Body)
+		return res.StatusCode, string(b), err
+	}
+	for _, route := range []string{plain, inspect} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			status, text, err := read(method, 20*time.Second, route, "x-test-set: "+header+"=300")
+			if status != http.StatusOK || text != "data: one\n\n" || !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s by %s: %d %q %v, want a stream that is cut", method, route, status, text, err)
+			}
+		}
+		status, text, err := read(http.MethodPost, 20*time.Second, route, "x-test-silent: yes", "x-test-set: "+header+"=300")
+		if status != http.StatusGatewayTimeout || err != nil || !strings.Contains(text, "MCP server timeout") {
+			t.Errorf("a silent upstream by %s: %d %q %v", route, status, text, err)
+		}
+		// A client's own bound is nothing to Envoy: the stream is still there when
+		// the client gives up.
+		status, text, err = read(http.MethodGet, time.Second, route, header+": 100")
+		if status != http.StatusOK || text != "data: one\n\n" || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a client's bound by %s: %d %q %v", route, status, text, err)
+		}
+	}
+	for _, name := range []string{"x-envoy-retry-on", "x-envoy-upstream-rq-timeout-msx", "x-envoy-upstream-rq-per-try-timeout-ms", ":path", "host"} {
+		if r := g.do("POST", "/weather/mcp", plain, "x-test-set: "+name+"=1"); r.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("the authorization service could set %s: %d %s", name, r.StatusCode, r.body)
+		}
 	}
 }

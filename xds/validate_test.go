@@ -197,8 +197,12 @@ func TestValidateRefusesAListener(t *testing.T) {
 		"no timeout":                     authz(func(a *extauthzv3.ExtAuthz) { a.GetGrpcService().Timeout = nil }),
 		"what the decision needs":        authz(func(a *extauthzv3.ExtAuthz) { a.EncodeRawHeaders = false }),
 		"change the path or host":        authz(func(a *extauthzv3.ExtAuthz) { a.DecoderHeaderMutationRules = nil }),
-		"ext_proc does not fail closed":  proc(func(p *extprocv3.ExternalProcessor) { p.FailureModeAllow = true }),
-		"the route or any header":        proc(func(p *extprocv3.ExternalProcessor) { p.MutationRules = nil }),
+		"cannot bound a reply":           authz(func(a *extauthzv3.ExtAuthz) { a.DecoderHeaderMutationRules.AllowExpression = nil }),
+		"set other headers": authz(func(a *extauthzv3.ExtAuthz) {
+			a.DecoderHeaderMutationRules.AllowExpression.Regex = "x-envoy-upstream-rq-timeout-ms"
+		}),
+		"ext_proc does not fail closed": proc(func(p *extprocv3.ExternalProcessor) { p.FailureModeAllow = true }),
+		"the route or any header":       proc(func(p *extprocv3.ExternalProcessor) { p.MutationRules = nil }),
 		// Inside two Anys, where the API's own check does not reach.
 		"MessageTimeout": proc(func(p *extprocv3.ExternalProcessor) { p.MessageTimeout = durationpb.New(-1) }),
 	})

@@ -91,6 +91,8 @@ func validateFilters(filters []*hcmv3.HttpFilter) []error {
 	}
 	if r := authz.GetDecoderHeaderMutationRules(); !r.GetDisallowSystem().GetValue() || !r.GetDisallowIsError().GetValue() {
 		fail("ext_authz may change the path or host")
+	} else if r.GetAllowExpression().GetRegex() != timeoutHeader {
+		fail("ext_authz may set other headers than its own, or cannot bound a reply")
 	}
 	if proc.GetFailureModeAllow() || proc.GetAllowModeOverride() || proc.GetObservabilityMode() || proc.GetGrpcService().GetEnvoyGrpc().GetClusterName() != ClusterProc {
 		fail("ext_proc does not fail closed")

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mcpgate/mcpgate/extauthz"
 )
@@ -24,6 +25,8 @@ const (
 	nameSubject         = "x-mcpgate-subject"
 	nameClient          = "x-mcpgate-client"
 	nameScopes          = "x-mcpgate-scopes"
+	// nameTimeout is for Envoy's router, which takes it off the request.
+	nameTimeout = "x-envoy-upstream-rq-timeout-ms"
 )
 
 // maxScopesHeader bounds the value of x-mcpgate-scopes, in bytes. Many servers
@@ -53,9 +56,10 @@ func (s *Server) allow(e *exchange, p permit) *answer {
 		scopes != "" && !isHeaderText(scopes) {
 		return s.fail(e, extauthz.RuleInternal, "subject, client or scopes of the caller do not fit into a header")
 	}
-	var setBuf [6]pair
+	var setBuf [7]pair
 	var removeBuf [8]string
 	set, remove := append(setBuf[:0], pair{nameSubject, e.caller.Subject}), removeBuf[:0]
+	set = append(set, pair{nameTimeout, e.timeLeft()})
 	set, remove = setOrRemove(set, remove, nameClient, e.caller.Client)
 	if len(scopes) <= maxScopesHeader {
 		set, remove = setOrRemove(set, remove, nameScopes, scopes)
@@ -99,6 +103,15 @@ func (s *Server) allow(e *exchange, p permit) *answer {
 	}
 }
 
+// timeLeft is how long the token is still accepted, in milliseconds: no reply
+// may take longer, so that no stream outlives the token that opened it. Envoy
+// takes 0 for no limit.
+func (e *exchange) timeLeft() string {
+	const most = 1<<31 - 1 // 24 days; timers overflow somewhere above
+	left := e.caller.ExpiresAt.Add(extauthz.ClockLeeway).Sub(e.start).Milliseconds()
+	return strconv.FormatInt(min(max(left, 1), most), 10)
+}
+
 func setOrRemove(set []pair, remove []string, name, value string) ([]pair, []string) {
 	if value == "" {
 		return set, append(remove, name)
@@ -109,7 +122,7 @@ func setOrRemove(set []pair, remove []string, name, value string) ([]pair, []str
 // permitMetadata is the dynamic metadata of an allow. The routes match on
 // route alone; the rest is for the filter of the reply and the access log.
 func (e *exchange) permitMetadata(route, scopes string, reply extauthz.Reply) []pair {
-	m := append(make([]pair, 0, 9),
+	m := append(make([]pair, 0, 12),
 		pair{"route", route + ":" + e.server + "@" + strconv.FormatInt(e.generation, 10)},
 		pair{"server", e.server},
 		pair{"inspect", reply.String()})
@@ -125,6 +138,16 @@ func (e *exchange) permitMetadata(route, scopes string, reply extauthz.Reply) []
 			pair{"subject", e.caller.Subject},
 			pair{"client", e.caller.Client},
 			pair{"scopes", scopes})
+		// The rest of what a Revocation can name, for as long as a reply lasts.
+		if e.caller.TokenID != "" {
+			m = append(m, pair{"token_id", e.caller.TokenID})
+		}
+		if e.caller.SessionID != "" {
+			m = append(m, pair{"session", e.caller.SessionID})
+		}
+		if !e.caller.IssuedAt.IsZero() {
+			m = append(m, pair{"issued_at", e.caller.IssuedAt.UTC().Format(time.RFC3339Nano)})
+		}
 	}
 	return m
 }

@@ -126,6 +126,9 @@ func (s *Server) authenticate(ctx context.Context, e *exchange) *answer {
 		return s.fail(e, extauthz.RuleInternal, "a verified token without issuer or subject")
 	}
 	e.caller = caller
+	if d, revoked := e.policy.Revoked(caller, e.start); revoked {
+		return s.deny(e, d)
+	}
 	return nil
 }
 
@@ -139,6 +142,7 @@ func (s *Server) readRequest(e *exchange) (extauthz.Request, *answer) {
 	}
 	r := extauthz.Request{
 		Verb: e.verb,
+		At:   e.start,
 		Mirrored: extauthz.Mirrored{
 			Method:  e.mirrored(hMCPMethod),
 			Name:    e.mirrored(hMCPName),

@@ -473,6 +473,7 @@ func TestAllowOfToolsCall(t *testing.T) {
 	set, removed, metadata := allowed(t, f.check(t, request("POST", "weather", callBody, "cookie: a=b", "accept-encoding: gzip")))
 	wantMap(t, "headers", set, map[string]string{
 		"content-type": "application/json", "x-mcpgate-subject": "alice", "x-mcpgate-client": "cli", "x-mcpgate-scopes": "weather:read",
+		"x-envoy-upstream-rq-timeout-ms": "1", // the token of the fixture has no end
 	})
 	wantMap(t, "metadata", metadata, map[string]string{
 		"route": "plain:weather@3", "server": "weather", "inspect": "none", "method": "tools/call", "id": "7",
@@ -693,5 +694,79 @@ func TestExtraMetadataDoesNotDecide(t *testing.T) {
 	_, _, metadata := allowed(t, newFixture().check(t, r))
 	if metadata["route"] != "plain:weather@3" {
 		t.Errorf("metadata %v", metadata)
+	}
+}
+
+// TestRevokedTokenIsRefusedBeforeItsMessageIsRead: the answer is about the
+// token, so that whoever lost it learns nothing else.
+func TestRevokedTokenIsRefusedBeforeItsMessageIsRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	for _, r := range []*registry.Revocation{
+		{Name: "r", Subject: "alice"},
+		{Name: "ended", Subject: "bob", Until: registry.Time{Time: time.Now().Add(-time.Second)}},
+	} {
+		f.config.Policies.Apply(registry.Event{Revision: f.config.Policies.Revision() + 1, Changes: []registry.Change{{Key: r.Key(), Resource: r}}})
+	}
+	for _, body := range []string{callBody, "not JSON"} {
+		status, headers, _ := denied(t, f.check(t, request("POST", "weather", body)))
+		if status != 401 || !strings.Contains(headers["www-authenticate"], `error="invalid_token"`) {
+			t.Errorf("%s: %d %v", body, status, headers)
+		}
+		if r := f.last(t); r.Rule != extauthz.RuleTokenRevoked || r.Reason != "revocation r" || r.Subject != "alice" {
+			t.Errorf("%s: record %+v", body, r)
+		}
+	}
+	denied(t, f.check(t, request("POST", "weather", callBody, as("bob")...)))
+	if r := f.last(t); r.Rule != extauthz.RuleScopeInsufficient {
+		t.Errorf("a revocation that has ended: %+v", r)
+	}
+}
+
+// TestReplyLastsNoLongerThanTheToken: the bound that Envoy gets, in
+// milliseconds; never 0, which would be none.
+func TestReplyLastsNoLongerThanTheToken(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	for left, want := range map[time.Duration]string{
+		5 * time.Minute:            "330000",
+		0:                          "30000",
+		-29999 * time.Millisecond:  "1",
+		-30 * time.Second:          "1",
+		-time.Hour:                 "1",
+		100 * 365 * 24 * time.Hour: "2147483647",
+	} {
+		e := &exchange{start: now, caller: &extauthz.Caller{ExpiresAt: now.Add(left)}}
+		if got := e.timeLeft(); got != want {
+			t.Errorf("%s before its end: %s, want %s", left, got, want)
+		}
+	}
+	e := &exchange{start: now, caller: &extauthz.Caller{}}
+	if got := e.timeLeft(); got != "1" {
+		t.Errorf("a token without an end: %s", got)
+	}
+}
+
+// TestFilterLearnsWhatARevocationCanName: what stays of the token for as long
+// as the reply lasts.
+func TestFilterLearnsWhatARevocationCanName(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	f.config.Tokens = verifierFunc(func(context.Context, string, token.Want) (*extauthz.Caller, error) {
+		return &extauthz.Caller{
+			Issuer: "corp", Subject: "alice", TokenID: "t-1", SessionID: "s-1", Scopes: []string{"weather:read"},
+			IssuedAt: time.Unix(1795608000, 5e8),
+		}, nil
+	})
+	_, _, metadata := allowed(t, f.check(t, request("GET", "weather", "")))
+	for name, want := range map[string]string{"token_id": "t-1", "session": "s-1", "issued_at": "2026-11-25T12:00:00.5Z"} {
+		if metadata[name] != want {
+			t.Errorf("%s: %q, want %q", name, metadata[name], want)
+		}
+	}
+	// A plain reply has no filter to tell.
+	_, _, metadata = allowed(t, f.check(t, request("POST", "weather", callBody)))
+	if metadata["token_id"] != "" || metadata["issued_at"] != "" {
+		t.Errorf("metadata of a plain reply: %v", metadata)
 	}
 }

@@ -3,10 +3,12 @@ package listfilter
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/mcpgate/mcpgate/extauthz"
 	"github.com/mcpgate/mcpgate/extauthz/session"
 )
 
@@ -36,6 +38,8 @@ type decision struct {
 	// id is the raw JSON of the request's id, nil without one.
 	id     []byte
 	caller session.Owner
+	// token is what a Revocation can name: the caller and its token.
+	token extauthz.Caller
 	// scopes are the caller's effective scopes, separated by spaces.
 	scopes string
 }
@@ -66,6 +70,12 @@ func readDecision(metadata *corev3.Metadata) (decision, error) {
 		},
 		scopes: fields["scopes"].GetStringValue(),
 	}
+	d.token = extauthz.Caller{
+		Issuer: d.caller.Issuer, Subject: d.caller.Subject, Client: d.caller.Client,
+		TokenID: fields["token_id"].GetStringValue(), SessionID: fields["session"].GetStringValue(),
+	}
+	// A time that cannot be read is none, which spares no token.
+	d.token.IssuedAt, _ = time.Parse(time.RFC3339Nano, fields["issued_at"].GetStringValue())
 	if d.server == "" || d.caller.Issuer == "" || d.caller.Subject == "" {
 		return d, reasonDecision
 	}

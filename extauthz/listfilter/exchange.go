@@ -21,6 +21,8 @@ type exchange struct {
 	// decision is written once; about reads it for the goroutine that ends the
 	// stream.
 	decision decision
+	// decided is closed when decision is complete.
+	decided chan struct{}
 }
 
 // ending says how a reply ends.
@@ -55,6 +57,7 @@ func (x *exchange) run() error {
 	if err != nil {
 		return refusal{status: 500, reason: reasonDecision}
 	}
+	close(x.decided)
 	h := first.GetResponseHeaders()
 	if h == nil {
 		return refusal{status: 500, reason: reasonProtocol}

@@ -1,10 +1,17 @@
 package listfilter
 
-import "github.com/mcpgate/mcpgate/extauthz"
+import (
+	"time"
+
+	"github.com/mcpgate/mcpgate/extauthz"
+)
 
 // policies finds the policy of a server; false if it is unknown or disabled.
 type policies interface {
 	policy(server string) (policy, bool)
+	// revoked says whether a Revocation has taken back the token of the caller,
+	// and gives a channel that is closed when that is to be asked again.
+	revoked(caller *extauthz.Caller) (revoked bool, changed <-chan struct{})
 }
 
 // policy is what this package asks of a server's compiled policy.
@@ -22,6 +29,11 @@ type compiled struct{ policies *extauthz.Policies }
 func (c compiled) policy(server string) (policy, bool) {
 	p, ok := c.policies.Server(server)
 	return compiledPolicy{p}, ok && p != nil
+}
+
+func (c compiled) revoked(caller *extauthz.Caller) (revoked bool, changed <-chan struct{}) {
+	name, changed := c.policies.Revoked(caller, time.Now())
+	return name != "", changed
 }
 
 type compiledPolicy struct{ policy *extauthz.ServerPolicy }

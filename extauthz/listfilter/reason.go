@@ -31,6 +31,10 @@ const (
 	// The task that the reply starts cannot be bound to its owner.
 	reasonTask reason = "reply-task"
 
+	// A Revocation has taken back the caller's token since the request was
+	// allowed.
+	reasonRevoked reason = "reply-token-revoked"
+
 	// The body is not one JSON text (RFC 8259) in UTF-8.
 	reasonSyntax reason = "reply-json"
 	// An object has the same name twice, at any level.
@@ -66,7 +70,7 @@ const (
 func Rules() []string {
 	all := []reason{
 		reasonDecision, reasonServer, reasonProtocol,
-		reasonStatus, reasonContentType, reasonEncoding, reasonSession, reasonTask,
+		reasonStatus, reasonContentType, reasonEncoding, reasonSession, reasonTask, reasonRevoked,
 		reasonSyntax, reasonDuplicate, reasonFolded, reasonDepth, reasonNames, reasonShape, reasonID,
 		reasonSize, reasonItems, reasonStreams, reasonBudget, reasonDeadline, reasonPanic,
 	}

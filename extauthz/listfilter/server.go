@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"runtime/debug"
 	"time"
 
@@ -105,10 +106,11 @@ var errGone = errors.New("envoy ended the stream")
 func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error {
 	ctx := stream.Context()
 	x := &exchange{
-		server: s,
-		out:    sender{stream: stream},
-		watch:  newWatchdog(s.config.Deadline),
-		share:  share{budget: &s.budget},
+		server:  s,
+		out:     sender{stream: stream},
+		watch:   newWatchdog(s.config.Deadline),
+		share:   share{budget: &s.budget},
+		decided: make(chan struct{}),
 	}
 	defer x.watch.stop()
 	s.meter.inFlight.Add(1)
@@ -118,11 +120,22 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 	// stream open: Recv and Send end when this function returns.
 	done := make(chan error, 1)
 	go func() { done <- s.guarded(x) }()
-	select {
-	case err := <-done:
-		return s.finish(ctx, x, err)
-	case <-x.watch.expired():
-		return s.finish(ctx, x, reasonDeadline)
+	// From the decision on, the token may be revoked: a stream can last longer
+	// than the trust in whoever opened it.
+	changed := (<-chan struct{})(x.decided)
+	for {
+		select {
+		case err := <-done:
+			return s.finish(ctx, x, err)
+		case <-x.watch.expired():
+			return s.finish(ctx, x, reasonDeadline)
+		case <-changed:
+			var revoked bool
+			caller := x.about().token
+			if revoked, changed = s.policies.revoked(&caller); revoked {
+				return s.finish(ctx, x, refusal{status: http.StatusUnauthorized, reason: reasonRevoked})
+			}
+		}
 	}
 }
 
@@ -163,7 +176,7 @@ func (s *Server) finish(ctx context.Context, x *exchange, err error) error {
 		s.meter.aborted.Add(1)
 		return err
 	}
-	if refused.reason == reasonDeadline && x.out.isFinished() {
+	if (refused.reason == reasonDeadline || refused.reason == reasonRevoked) && x.out.isFinished() {
 		// The reply is complete; Envoy only forgot to end the stream.
 		s.meter.unchanged.Add(1)
 		return nil

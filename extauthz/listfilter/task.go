@@ -123,10 +123,9 @@ func (r *reading) taskID(depth int, into *started) error {
 	}
 	id := r.raw(t)
 	if t.escaped {
-		if id, err = jsontext.AppendUnquote(nil, r.data[start:r.pos]); err != nil {
-			into.unusable = true // a half of a surrogate pair
-			return nil
-		}
+		// An error is a half of a surrogate pair.
+		id, err = jsontext.AppendUnquote(nil, r.data[start:r.pos])
+		into.unusable = err != nil
 	}
 	into.id = string(id)
 	return nil

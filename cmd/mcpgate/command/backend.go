@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -87,7 +88,7 @@ func (g *gateway) explain(ctx context.Context, req api.ExplainRequest) (any, err
 		return nil, &api.Error{Status: http.StatusBadRequest, Message: "server and method are needed"}
 	}
 	q := extauthz.Query{
-		Server: req.Server, Method: req.Method, Target: req.Target,
+		Server: req.Server, Method: req.Method, Target: req.Target, At: time.Now(),
 		Caller: extauthz.Caller{Issuer: req.Issuer, Scopes: req.Scopes, Groups: req.Groups},
 	}
 	policy, known := g.policies.Server(req.Server)
