@@ -64,7 +64,11 @@ func stored(t testing.TB, store registry.Store) []*registry.Task {
 	}
 	var all []*registry.Task
 	for _, r := range page.Resources {
-		all = append(all, r.(*registry.Task))
+		task, ok := r.(*registry.Task)
+		if !ok {
+			t.Fatalf("stored %T", r)
+		}
+		all = append(all, task)
 	}
 	return all
 }

@@ -194,7 +194,7 @@ func (g *gateway) follow(changes []registry.Change) {
 			} else {
 				delete(g.sessionKeys, c.Key.Name)
 			}
-		case registry.KindServer, registry.KindScope, registry.KindGroup, registry.KindRevocation:
+		case registry.KindServer, registry.KindScope, registry.KindGroup, registry.KindRevocation, registry.KindTask:
 		}
 	}
 	if keysChanged {
