@@ -63,7 +63,7 @@ const restoredLead = 1_000_000
 // Restore puts a backup, read from r, in place of the registry at path, which
 // no process may have open. Nothing is replaced before the backup is complete,
 // checked and durable; the replaced file stays beside it with the suffix
-// ".replaced".
+// ".replaced", or ".replaced.2" and so on when there is one already.
 //
 // The restored registry goes on at a higher revision than both had, so that no
 // revision and no generation is used twice, and without a history: every
@@ -161,14 +161,17 @@ func moveAhead(name string, replaced int64, opts Options) (err error) {
 	})
 }
 
+// keepReplaced gives the file at path a second name that nothing has yet.
 func keepReplaced(path string) error {
 	kept := path + ".replaced"
-	if err := os.Remove(kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	for n := 2; ; n++ {
+		err := os.Link(path, kept)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // there was nothing
+		case !errors.Is(err, fs.ErrExist):
+			return err
+		}
+		kept = fmt.Sprintf("%s.replaced.%d", path, n)
 	}
-	err := os.Link(path, kept)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // there was nothing
-	}
-	return err
 }

@@ -166,6 +166,32 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 }
 
+func TestRestoreAgainKeepsWhatTheFirstReplaced(t *testing.T) {
+	t.Parallel()
+	s, path := open(t, boltstore.Options{})
+	put(t, s, numbered(1))
+	var backup bytes.Buffer
+	if err := errors.Join(s.Backup(t.Context(), &backup), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := boltstore.Restore(path, bytes.NewReader(backup.Bytes())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revisions := make(map[int64]bool)
+	for _, suffix := range []string{"", ".replaced", ".replaced.2", ".replaced.3"} {
+		snap, err := reopen(t, path+suffix, boltstore.Options{}).Snapshot(t.Context())
+		if err != nil {
+			t.Fatalf("%s: %v", suffix, err)
+		}
+		revisions[snap.Revision] = true
+	}
+	if len(revisions) != 4 {
+		t.Errorf("revisions %v, want four registries", revisions)
+	}
+}
+
 func TestRestoreOverNothingAndOverDamage(t *testing.T) {
 	t.Parallel()
 	s, _ := open(t, boltstore.Options{})
