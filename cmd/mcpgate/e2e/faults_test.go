@@ -136,12 +136,20 @@ func TestFaultRapidReset(t *testing.T) {
 		fields  []field
 	}{
 		"public listener": {f.address, []field{
-			{":method", "POST"}, {":scheme", "http"}, {":authority", f.address}, {":path", "/a/mcp"},
-			{"authorization", "Bearer " + f.forbidden}, {"content-type", "application/json"},
+			{":method", "POST"},
+			{":scheme", "http"},
+			{":authority", f.address},
+			{":path", "/a/mcp"},
+			{"authorization", "Bearer " + f.forbidden},
+			{"content-type", "application/json"},
 		}},
 		"authorization service": {"unix:" + filepath.Join(f.dir, "data", "authz.sock"), []field{
-			{":method", "POST"}, {":scheme", "http"}, {":authority", "authz"}, {":path", "/envoy.service.auth.v3.Authorization/Check"},
-			{"content-type", "application/grpc"}, {"te", "trailers"},
+			{":method", "POST"},
+			{":scheme", "http"},
+			{":authority", "authz"},
+			{":path", "/envoy.service.auth.v3.Authorization/Check"},
+			{"content-type", "application/grpc"},
+			{"te", "trailers"},
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +159,7 @@ func TestFaultRapidReset(t *testing.T) {
 			go func() {
 				n := 0
 				defer func() { sent <- n }()
-				for round := 0; round < 50; round++ {
+				for range 50 {
 					n += resetFlood(flood.address, flood.fields, 400)
 					select {
 					case <-stop:
@@ -211,6 +219,64 @@ func resetFlood(address string, fields []field, n int) int {
 			return i
 		}
 		if err := framer.WriteRSTStream(id, http2.ErrCodeCancel); err != nil {
+			return i
+		}
+		select {
+		case <-gone:
+			return i
+		default:
+		}
+	}
+	return n
+}
+
+// A header block that never ends (CONTINUATION flood, VU#421644) ends the
+// connection of who sends it long before it is a burden, on the public
+// listener and on the socket of the authorization service.
+func TestFaultContinuationFlood(t *testing.T) {
+	t.Parallel()
+	f := startFaulty(t, "")
+	for name, address := range map[string]string{
+		"public listener":       f.address,
+		"authorization service": "unix:" + filepath.Join(f.dir, "data", "authz.sock"),
+	} {
+		const most = 4096 // of 16 KiB: 64 MiB
+		sent := continuationFlood(address, most)
+		t.Logf("%s: the connection ended after %d frames", name, sent)
+		if sent == most {
+			t.Errorf("%s: %d frames without an end were taken", name, sent)
+		}
+		f.want("a", f.token, http.StatusOK)
+		f.want("a", f.forbidden, http.StatusForbidden)
+	}
+}
+
+// continuationFlood sends a header block in up to n frames and never its end;
+// it returns how many before the peer ended the connection.
+func continuationFlood(address string, n int) int {
+	c, err := dialRaw(address)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := io.WriteString(c, http2.ClientPreface); err != nil {
+		return 0
+	}
+	framer := http2.NewFramer(c, c)
+	if err := framer.WriteSettings(); err != nil {
+		return 0
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_, _ = io.Copy(io.Discard, c)
+	}()
+	fragment := block([]field{{"x-note", strings.Repeat("v", 16<<10-16)}})
+	if err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: fragment}); err != nil {
+		return 0
+	}
+	for i := range n {
+		if err := framer.WriteContinuation(1, false, fragment); err != nil {
 			return i
 		}
 		select {
