@@ -98,6 +98,18 @@ fuzz: ## Fuzz every target for FUZZTIME (5m).
 fuzz-short: ## Fuzz every target for 10 seconds.
 	.ci/fuzz 10s
 
+.PHONY: attacks
+attacks: envoy ## Send the catalogue of known attacks, and the raw requests, through a real Envoy.
+	go test -count=1 -v -timeout 5m -run '^Test(Catalogue|Raw|Faulty)' ./cmd/mcpgate/e2e
+
+.PHONY: mutants
+mutants: envoy ## Put known bugs back, one at a time, and demand that a test fails.
+	.ci/mutants
+
+.PHONY: security-tests
+security-tests: envoy node ## Run all of these and the fuzz targets, and write docs/security-tests.md.
+	.ci/security-tests
+
 .PHONY: compose
 compose: build envoy ## Make the Envoy bootstrap of docker-compose.yaml anew.
 	.ci/compose-check --write

@@ -189,8 +189,12 @@ func (v verdict) outcome() string {
 	return fmt.Sprintf("%d %s", v.status, v.rule)
 }
 
-// odd is what of a row differs from the good call, quoted.
+// odd is what of a row differs from the good call, quoted, or the name of the
+// row where that is in a token.
 func (r row) odd() string {
+	if r.token != "" || len(r.claims) > 0 {
+		return r.name
+	}
 	const limit = 110
 	usual := strings.Split(post1("/a/mcp"), "\r\n")
 	var parts []string
@@ -207,12 +211,6 @@ func (r row) odd() string {
 	}
 	if r.body != goodCall && r.body != "" {
 		parts = append(parts, r.body)
-	}
-	if r.token != "" {
-		parts = append(parts, "Authorization: Bearer "+r.token)
-	}
-	if len(r.claims) > 0 {
-		parts = append(parts, fmt.Sprintf("claims %v", map[string]any(r.claims)))
 	}
 	text := strconv.QuoteToASCII(strings.Join(parts, " | "))
 	if len(text) > limit {
