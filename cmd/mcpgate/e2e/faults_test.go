@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -114,6 +115,7 @@ func TestFaultProgramStopped(t *testing.T) {
 	t.Parallel()
 	f := startFaulty(t, "")
 	f.program.signal(syscall.SIGSTOP)
+	f.eventually("all its threads stand still", func() bool { return standsStill(f.program.Process.Pid) })
 	until := time.Now().Add(5 * time.Second)
 	n := 0
 	for time.Now().Before(until) {
@@ -123,6 +125,22 @@ func TestFaultProgramStopped(t *testing.T) {
 	f.Logf("%d rounds while the program stood still", n)
 	f.program.signal(syscall.SIGCONT)
 	f.recovers(time.Now())
+}
+
+// standsStill reports whether every thread of a process is stopped: the signal
+// takes its time to reach them all.
+func standsStill(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return false
+	}
+	for _, path := range threads { // none where there is no such file system
+		stat, err := os.ReadFile(path)
+		if _, state, _ := strings.Cut(string(stat), ") "); err != nil || !strings.HasPrefix(state, "T") {
+			return false
+		}
+	}
+	return true
 }
 
 // A client that opens streams and resets them at once (CVE-2023-44487) on the

@@ -175,7 +175,7 @@ limits: {headerBytes: %d, headerCount: %d, bodyDepth: %d, nameBytes: %d, uriByte
 // headerRoom is what the gateway's own headers take of the limits: at most so
 // many, and so many bytes beside the names of the caller and its scopes.
 const (
-	headerRoom     = 10
+	headerRoom     = 16
 	headerRoomSize = 512
 )
 
