@@ -74,7 +74,7 @@ func pathAdvisories() []advisory {
 		},
 		{
 			section: "4.2", ids: "CVE-2026-27588, CVE-2026-27587", bug: "Caddy: host names match by case when there are many; an escape switches folding off",
-			rows: append(pick(wire, "Host in capitals", "Host with a dot", "foreign Host", "bad Host", "no Host", "authority"),
+			rows: append(append(pick(both, "in capitals"), pick(wire, "Host in capitals", "Host with a dot", "foreign Host", "bad Host", "no Host", "authority")...),
 				row{name: "host in punycode", http1: post1("/a/mcp", "-Host", "Host: xn--gw-test-.test"), body: goodCall, want: unasked(404)},
 				row{name: "host with an escape", http1: post1("/a/mcp", "-Host", "Host: gw%2etest"), body: goodCall, want: unasked(404)},
 				row{name: "host with a user", http1: post1("/a/mcp", "-Host", "Host: eve@gw.test"), body: goodCall, want: unasked(404)},
