@@ -161,6 +161,8 @@ func pathAdvisories() []advisory {
 		},
 		{
 			section: "4.2", ids: "smuggling", bug: "two readers of one connection: lengths, chunks, trailers, method override, Expect",
+			missing: "trailers to an upstream of HTTP/2 are held by the golden files alone: the recorder reads HTTP/1.1, to which Envoy sends none",
+			tests:   []string{"TestGoldens"},
 			rows: append(pick(wire, "Content-Length", "content-length", "Transfer-Encoding", "chunk size", "HTTP/1.0", "HTTP/0.9", "HTTP/1.2", "railers", "Expect", "pipelined", "F9", "F18", "verb twice", "space in the verb", "pseudo-header", "te chunked"),
 				pick(header, "x-http-method", "x-method-override")...),
 		},
