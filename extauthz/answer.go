@@ -139,13 +139,16 @@ var answers = map[Rule]Answer{
 	RuleTaskNotBoundLegacy: refused(200, codeParams, "task not found"),
 	RuleSessionUnknown:     refused(404, codeNotFound, "no such session"),
 
-	RuleInternal:          unavailable("no decision possible"),
-	RulePanic:             unavailable("no decision possible"),
-	RuleNotReady:          unavailable("not ready"),
-	RuleKeysUnavailable:   unavailable("the access token cannot be verified now"),
-	RuleSecretUnavailable: unavailable("the server is not available"),
-	RuleOverload:          unavailable("too many requests in flight"),
-	RuleDeadline:          unavailable("no decision in time"),
+	RuleInternal:            unavailable("no decision possible"),
+	RulePanic:               unavailable("no decision possible"),
+	RuleNotReady:            unavailable("not ready"),
+	RuleKeysUnavailable:     unavailable("the access token cannot be verified now"),
+	RuleSecretUnavailable:   unavailable("the server is not available"),
+	RuleExchangePending:     unavailable("the server's access token is not there yet"),
+	RuleExchangeUnavailable: unavailable("the server's access token cannot be obtained now"),
+	RuleExchangeRefused:     refused(502, codeInternal, "no access token for the server"),
+	RuleOverload:            unavailable("too many requests in flight"),
+	RuleDeadline:            unavailable("no decision in time"),
 
 	"body-size": refused(413, codeInvalid, "request body too large"),
 

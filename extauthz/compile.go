@@ -291,6 +291,7 @@ func (u *update) compileServer(src *source, cfg Config, name string) {
 			Generation:         s.Metadata.Generation,
 			Credential:         s.Upstream.Credential,
 			ForwardClientToken: s.Upstream.ForwardClientToken,
+			Exchange:           s.Upstream.Exchange,
 		}}},
 	}
 	if len(s.Access.Issuers) > 0 {

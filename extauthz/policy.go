@@ -83,6 +83,8 @@ type Upstream struct {
 	// Credential is nil when the upstream gets none.
 	Credential         *registry.Credential
 	ForwardClientToken bool
+	// Exchange is nil when the client's token is not exchanged.
+	Exchange *registry.Exchange
 }
 
 // retained is an Upstream and when it was replaced.

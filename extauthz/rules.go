@@ -141,6 +141,14 @@ const (
 	RuleKeysUnavailable Rule = "keys-unavailable"
 	// RuleSecretUnavailable: the upstream's credential cannot be resolved.
 	RuleSecretUnavailable Rule = "secret-unavailable"
+	// RuleExchangePending: the exchange of the token for the upstream's takes
+	// longer than a check may; it goes on, for the next try.
+	RuleExchangePending Rule = "exchange-pending"
+	// RuleExchangeUnavailable: the token endpoint cannot be asked, or fails.
+	RuleExchangeUnavailable Rule = "exchange-unavailable"
+	// RuleExchangeRefused: the token endpoint does not give a token for the
+	// upstream, or none that can be used.
+	RuleExchangeRefused Rule = "exchange-refused"
 	// RuleOverload: too many checks in flight.
 	RuleOverload Rule = "overload"
 	// RuleDeadline: the decision took too long.

@@ -40,6 +40,8 @@ type permit struct {
 	upstream *extauthz.Upstream
 	// sessionID is the upstream's own, empty when the request has none.
 	sessionID string
+	// exchanged is the token for an upstream with an Exchange.
+	exchanged string
 }
 
 // allow lets the request through, to the route of the server and generation
@@ -81,8 +83,15 @@ func (s *Server) allow(e *exchange, p permit) *answer {
 		credential = c.name
 		set = append(set, c)
 	}
+	if (p.upstream.Exchange != nil) != (p.exchanged != "") || p.exchanged != "" && credential != "" {
+		return s.fail(e, extauthz.RuleInternal, "an upstream without the one credential that it should get")
+	}
+	if p.exchanged != "" {
+		credential = nameAuthorization
+		set = append(set, pair{nameAuthorization, "Bearer " + p.exchanged})
+	}
 	remove = append(remove, nameProxyAuth, nameContentEncoding)
-	if !p.upstream.ForwardClientToken {
+	if !p.upstream.ForwardClientToken || p.exchanged != "" {
 		remove = append(remove, nameAuthorization, nameCookie)
 	}
 	route := "plain"

@@ -65,22 +65,23 @@ func (s *Server) deny(e *exchange, d extauthz.Decision) *answer {
 	}
 }
 
-// fail refuses because no decision is possible: 503, to be tried again.
+// fail refuses because no decision is possible: 503, to be tried again, or
+// 502 where another server has decided and another try is of no use.
 func (s *Server) fail(e *exchange, rule extauthz.Rule, reason string) *answer {
 	a := rule.Answer()
-	if a.Status != http.StatusServiceUnavailable {
+	if a.Status != http.StatusServiceUnavailable && a.Status != http.StatusBadGateway {
 		a = extauthz.RuleInternal.Answer()
 	}
-	set := [...]pair{
-		{"cache-control", "no-store"},
-		{"retry-after", strconv.Itoa(max(a.RetryAfter, 1))},
-		{nameContentType, typeJSON},
+	var buf [3]pair
+	set := append(buf[:0], pair{"cache-control", "no-store"}, pair{nameContentType, typeJSON})
+	if a.Status == http.StatusServiceUnavailable {
+		set = append(set, pair{"retry-after", strconv.Itoa(max(a.RetryAfter, 1))})
 	}
 	return &answer{
-		wire:   encodeDenied(codes.Unavailable, http.StatusServiceUnavailable, set[:], errorBody(e.id, a, ""), e.denialMetadata(rule)),
+		wire:   encodeDenied(codes.Unavailable, a.Status, set, errorBody(e.id, a, ""), e.denialMetadata(rule)),
 		effect: EffectFail,
 		rule:   rule,
-		status: http.StatusServiceUnavailable,
+		status: a.Status,
 		reason: reason,
 	}
 }

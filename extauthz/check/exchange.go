@@ -18,8 +18,11 @@ type exchange struct {
 	// overload: it came when as many checks were under way as may be.
 	overload bool
 
-	policy  *extauthz.ServerPolicy
-	caller  *extauthz.Caller
+	policy *extauthz.ServerPolicy
+	caller *extauthz.Caller
+	// token is the verified token of the caller, for an exchange and for nothing
+	// else.
+	token   string
 	message rpcbody.Message
 	// recorded is set before the record is handed out, so that what panics there
 	// is not called again.

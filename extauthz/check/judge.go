@@ -7,9 +7,11 @@ import (
 	"strings"
 
 	"github.com/mcpgate/mcpgate/extauthz"
+	tokenexchange "github.com/mcpgate/mcpgate/extauthz/exchange"
 	"github.com/mcpgate/mcpgate/extauthz/rpcbody"
 	"github.com/mcpgate/mcpgate/extauthz/session"
 	"github.com/mcpgate/mcpgate/extauthz/token"
+	"github.com/mcpgate/mcpgate/registry"
 )
 
 // judge answers a check. The order is part of the contract: what stands first
@@ -66,7 +68,35 @@ func (s *Server) judge(ctx context.Context, e *exchange) *answer {
 		}
 		p.sessionID = id
 	}
+	if x := upstream.Exchange; x != nil {
+		traded, a := s.trade(ctx, e, x)
+		if a != nil {
+			return a
+		}
+		p.exchanged = traded
+	}
 	return s.allow(e, p)
+}
+
+// trade exchanges the client's token for one of the upstream's, or refuses.
+func (s *Server) trade(ctx context.Context, e *exchange, x *registry.Exchange) (string, *answer) {
+	if s.exchanges == nil {
+		return "", s.fail(e, extauthz.RuleInternal, "nobody to exchange tokens")
+	}
+	got, err := s.exchanges.Token(ctx, tokenexchange.Request{
+		Exchange: x, Server: e.server, Generation: e.generation, Caller: e.caller, Token: e.token,
+	})
+	if err != nil {
+		ee, ok := errors.AsType[*tokenexchange.Error](err)
+		if !ok {
+			return "", s.fail(e, extauthz.RuleInternal, err.Error())
+		}
+		return "", s.fail(e, ee.Rule, ee.Reason)
+	}
+	if !isVisible(got) {
+		return "", s.fail(e, extauthz.RuleInternal, "an exchanged token that does not fit into a header")
+	}
+	return got, nil
 }
 
 // guard refuses what no client can cause: an Envoy that is configured in
@@ -125,7 +155,7 @@ func (s *Server) authenticate(ctx context.Context, e *exchange) *answer {
 	if caller == nil || caller.Issuer == "" || caller.Subject == "" {
 		return s.fail(e, extauthz.RuleInternal, "a verified token without issuer or subject")
 	}
-	e.caller = caller
+	e.caller, e.token = caller, raw
 	if d, revoked := e.policy.Revoked(caller, e.start); revoked {
 		return s.deny(e, d)
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mcpgate/mcpgate/extauthz"
+	tokenexchange "github.com/mcpgate/mcpgate/extauthz/exchange"
 	"github.com/mcpgate/mcpgate/extauthz/rpcbody"
 	"github.com/mcpgate/mcpgate/extauthz/session"
 	"github.com/mcpgate/mcpgate/extauthz/token"
@@ -41,6 +42,13 @@ type Secrets interface {
 	Resolve(ref registry.SecretRef) (string, error)
 }
 
+// Exchanger trades the client's token for one of the upstream's;
+// *exchange.Client is one. An error that is no *exchange.Error is taken for a
+// fault of ours.
+type Exchanger interface {
+	Token(ctx context.Context, r tokenexchange.Request) (string, error)
+}
+
 // The values of Config.Denial.
 const (
 	// DenialHTTP: 403.
@@ -57,6 +65,8 @@ type Config struct {
 	Tokens   Verifier
 	Sessions Sessions
 	Secrets  Secrets
+	// Exchanges, when nil, exchanges nothing: upstreams that need it are refused.
+	Exchanges Exchanger
 	// Tasks, when nil, knows of no task.
 	Tasks Tasks
 	// AllowedOrigins are the values of Origin accepted from browsers, compared
@@ -89,6 +99,7 @@ type Server struct {
 	tokens        Verifier
 	sessions      Sessions
 	secrets       Secrets
+	exchanges     Exchanger
 	tasks         Tasks
 	origins       origins
 	denialJSONRPC bool
@@ -109,6 +120,7 @@ func New(c Config) *Server {
 		tokens:        c.Tokens,
 		sessions:      c.Sessions,
 		secrets:       c.Secrets,
+		exchanges:     c.Exchanges,
 		tasks:         c.Tasks,
 		origins:       newOrigins(c.AllowedOrigins),
 		denialJSONRPC: c.Denial == DenialJSONRPC,

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mcpgate/mcpgate/cmd/mcpgate/config"
 	"github.com/mcpgate/mcpgate/extauthz"
+	"github.com/mcpgate/mcpgate/extauthz/exchange"
 	"github.com/mcpgate/mcpgate/extauthz/secret"
 	"github.com/mcpgate/mcpgate/extauthz/session"
 	"github.com/mcpgate/mcpgate/extauthz/task"
@@ -34,6 +35,7 @@ type gateway struct {
 	policies *extauthz.Policies
 	tokens   *token.Verifier
 	secrets  *secret.Resolver
+	trades   *exchange.Client
 	keys     *session.Keyring
 	tasks    *task.Table
 	ads      *ads.Server
@@ -61,6 +63,7 @@ func newGateway(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *ga
 		policies:    extauthz.NewPolicies(extauthz.Config{ExternalURL: cfg.ExternalURL}),
 		tokens:      token.New(token.Config{Log: log, Secrets: secrets}),
 		secrets:     secrets,
+		trades:      exchange.New(exchange.Config{Secrets: secrets}),
 		keys:        session.NewKeyring(),
 		applied:     newProgress(),
 		issuers:     make(map[string]struct{}),
@@ -101,6 +104,7 @@ func (g *gateway) close() error {
 		g.ads.Close()
 	}
 	g.tokens.Close()
+	g.trades.Close()
 	if g.store == nil {
 		return nil
 	}

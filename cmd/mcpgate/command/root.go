@@ -119,6 +119,7 @@ func newRootCommand() (root *cobra.Command, started *bool) {
 		newDeleteCommand(g),
 		newExportCommand(g),
 		newServerCommand(g),
+		newRevokeCommand(g),
 		newExplainCommand(g),
 		newStatusCommand(g),
 		newXDSCommand(g),

@@ -223,6 +223,7 @@ func (p *program) newAuthzServer(stdout io.Writer) (*grpc.Server, error) {
 		Tokens:         p.tokens,
 		Sessions:       p.keys,
 		Secrets:        p.secrets,
+		Exchanges:      p.trades,
 		Tasks:          p.tasks,
 		AllowedOrigins: p.cfg.Gateway.AllowedOrigins,
 		Denial:         p.cfg.Gateway.Denial,
