@@ -75,7 +75,7 @@ func (g *gateway) rotate(ctx context.Context) error {
 		next, err := rotateSessionKeys(ctx, g.store, g.cfg.Sessions, now)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end that was asked for
 		case errors.Is(err, registry.ErrClosed):
 			return err
 		case err != nil:
