@@ -214,7 +214,7 @@ mutant("xds-any-authority", "xDS is served to clients of any authority", CERTIFI
 mutant("socket-mode", "the sockets are everybody's", CERTIFICATES, (LISTEN, "os.Chmod(temp, 0o600)", "os.Chmod(temp, 0o666)"))
 mutant("client-ca-empty", "a client CA of no certificate is taken", UNREADABLE, (LISTEN, "if !c.ClientCAs.AppendCertsFromPEM(pem) {", "if !c.ClientCAs.AppendCertsFromPEM(pem) && false {"))
 mutant("secret-missing", "a secret that cannot be read means none", UNREADABLE, ("extauthz/check/allow.go", "return s.fail(e, extauthz.RuleSecretUnavailable, err.Error())", 'c = pair{"x-none", "none"}'))
-mutant("admin-plain", "the admin API is served on a network address without TLS and token", REBINDING, (CONFIG, 'if a.TLS.CertFile == "" && !a.Insecure {', "if false {"), (CONFIG, 'if a.Token == "" {', "if false {"))
+mutant("admin-plain", "the admin API is served on a network address without TLS", "cmd/mcpgate/config TestValidate", (CONFIG, 'if a.TLS.CertFile == "" && !a.Insecure {', "if false {"))
 mutant("envoy-admin", "Envoy's admin interface is for the network", REBINDING, (CONFIG, "!isLoopback(c.Envoy.AdminListen)", "false"))
 mutant("admin-origin", "a page may use the admin API", "registry/api TestAuthenticate", ("registry/api/server.go", 'case r.Header.Get("Origin") != "":', "case false:"))
 mutant("admin-token", "no token means any", "registry/api TestAuthenticate", ("registry/api/server.go", 'case token == "" || !ok || subtle.ConstantTimeCompare(got[:], want[:]) != 1:', 'case token != "" && (!ok || subtle.ConstantTimeCompare(got[:], want[:]) != 1):'))
