@@ -28,7 +28,7 @@ const (
 // from, or which path or method it means.
 var (
 	strippedPrefixes = [...]string{"x-mcpgate", "x-original-", "x-rewrite-", "x-http-method", "x-method-", "x-envoy-"}
-	strippedHeaders  = [...]string{"x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-real-ip", "forwarded", "proxy-authorization"}
+	strippedHeaders  = [...]string{"x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-uri", "x-real-ip", "forwarded", "proxy-authorization"}
 )
 
 // Listener is the public listener. Its content does not depend on the

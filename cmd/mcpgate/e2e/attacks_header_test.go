@@ -58,7 +58,7 @@ func headerRows() []row {
 	}
 	for _, h := range []string{
 		"x-http-method-override: DELETE", "x-http-method: DELETE", "x-method-override: DELETE", "x-original-url: /b/mcp", "x-original-path: /b/mcp", "x-original-method: GET",
-		"x-rewrite-url: /b/mcp", "x-forwarded-host: evil.test", "x-forwarded-port: 1", "x-forwarded-prefix: /b", "forwarded: host=evil.test", "x-real-ip: 192.0.2.1",
+		"x-rewrite-url: /b/mcp", "x-forwarded-host: evil.test", "x-forwarded-port: 1", "x-forwarded-prefix: /b", "x-forwarded-uri: /b/mcp", "forwarded: host=evil.test", "x-real-ip: 192.0.2.1",
 		"proxy-authorization: Basic eDp5", "x-envoy-original-path: /b/mcp", "x-envoy-retry-on: 5xx", "x-envoy-upstream-rq-timeout-ms: 1", "x-envoy-external-address: 192.0.2.1", "x-envoy-internal: maybe",
 		"x-envoy-attempt-count: 7", "x-envoy-original-dst-host: 192.0.2.1:1", "x-envoy-peer-metadata: x", "x-envoy-decorator-operation: x", "x-envoy-other: 1",
 	} {
