@@ -15,6 +15,9 @@ import (
 // listen is subscriptions/listen as a client of 2026-07-28 sends it.
 const listen = `{"jsonrpc":"2.0","id":9,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"e2e","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`
 
+// modern are the headers that go with listen.
+var modern = []string{"MCP-Protocol-Version: 2026-07-28", "Mcp-Method: subscriptions/listen"}
+
 // endless answers every request with a stream that does not end by itself.
 func endless(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
@@ -75,8 +78,8 @@ func TestRevocation(t *testing.T) {
 	} {
 		alice := g.token("alice", "all", tt.claims)
 		g.want("weather", alice, http.StatusOK)
-		get := g.ended(g.verbStream(http.MethodGet, "endless", alice)) //nolint:bodyclose // the cleanup closes it
-		subscription := g.ended(g.stream("endless", alice, listen, "MCP-Protocol-Version: 2026-07-28", "Mcp-Method: subscriptions/listen")) //nolint:bodyclose // the cleanup closes it
+		get := g.ended(g.verbStream(http.MethodGet, "endless", alice))         //nolint:bodyclose // ended closes it
+		subscription := g.ended(g.stream("endless", alice, listen, modern...)) //nolint:bodyclose // ended closes it
 
 		g.mustRun("", append([]string{"revoke", "--name", "r"}, tt.flags...)...)
 		acknowledged := time.Now()
@@ -163,9 +166,9 @@ func TestReplyEndsWithItsToken(t *testing.T) {
 	token := g.token("alice", "all", demo.Claims{"exp": ends.Unix()})
 	begin := time.Now()
 	for what, resp := range map[string]*http.Response{
-		"GET":                  g.verbStream(http.MethodGet, "endless", token),
-		"tools/call":           g.stream("endless", token, call("x")),
-		"subscriptions/listen": g.stream("endless", token, listen, "MCP-Protocol-Version: 2026-07-28", "Mcp-Method: subscriptions/listen"),
+		"GET":                  g.verbStream(http.MethodGet, "endless", token), //nolint:bodyclose // ended closes it
+		"tools/call":           g.stream("endless", token, call("x")),          //nolint:bodyclose // ended closes it
+		"subscriptions/listen": g.stream("endless", token, listen, modern...),  //nolint:bodyclose // ended closes it
 	} {
 		select {
 		case at := <-g.ended(resp):
