@@ -154,8 +154,13 @@ func pathRows2() []row {
 	}
 	connect := frames{fields: []field{{":method", "CONNECT"}, {":authority", "a:443"}, {"x-case", "{case}"}, {"authorization", "Bearer {token}"}}}
 	extended := frames{fields: []field{
-		{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "http"}, {":authority", "gw.test"}, {":path", "/a/mcp"},
-		{"x-case", "{case}"}, {"authorization", "Bearer {token}"},
+		{":method", "CONNECT"},
+		{":protocol", "websocket"},
+		{":scheme", "http"},
+		{":authority", "gw.test"},
+		{":path", "/a/mcp"},
+		{"x-case", "{case}"},
+		{"authorization", "Bearer {token}"},
 	}}
 	return append(rows,
 		row{name: "E2 §5: path twice", http2: post2("/a/mcp", ":path: /b/mcp"), body: goodCall, want: unasked(0)},

@@ -19,10 +19,7 @@ type viewRow struct {
 	http1 string
 	http2 frames
 	body  string
-	// path, size and partial of the check; size is len(body), partial "false"
-	// when unset.
-	path    string
-	size    int
+	// partial is x-envoy-auth-partial-body of the check; "[false]" when empty.
 	partial string
 	// headers that authz sees and the upstream gets, in order.
 	headers map[string][]string

@@ -28,8 +28,13 @@ func post1(target string, edits ...string) string { return request1("POST", targ
 // edits, "name: value".
 func request2(verb, path string, edits ...string) frames {
 	fields := []field{
-		{":method", verb}, {":scheme", "http"}, {":authority", "gw.test"}, {":path", path},
-		{"x-case", "{case}"}, {"authorization", "Bearer {token}"}, {"accept", "application/json, text/event-stream"},
+		{":method", verb},
+		{":scheme", "http"},
+		{":authority", "gw.test"},
+		{":path", path},
+		{"x-case", "{case}"},
+		{"authorization", "Bearer {token}"},
+		{"accept", "application/json, text/event-stream"},
 	}
 	if verb == "POST" {
 		fields = append(fields, field{"content-type", "application/json"})
@@ -64,4 +69,4 @@ func refused(status int, rule string) verdict { return verdict{status: status, r
 func unasked(status int) verdict { return verdict{status: status} }
 
 // goodCall is what allowed expects.
-var goodCall = call("get_forecast") //nolint:gochecknoglobals // a constant of the table
+const goodCall = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_forecast","arguments":{"place":"Oslo"}}}`

@@ -57,6 +57,14 @@ const scriptedTimeout = 2 * time.Second
 // startScripted serves the servers, name@generation each, on one recorder.
 func startScripted(t testing.TB, change tamper, servers ...*registry.Server) *scripted {
 	t.Helper()
+	return startScriptedOn(t, 2, change, servers...)
+}
+
+// startScriptedOn starts an Envoy with so many workers. With one, what a
+// request has seen holds for the next: an acknowledged change reaches each
+// worker in its own time.
+func startScriptedOn(t testing.TB, workers int, change tamper, servers ...*registry.Server) *scripted {
+	t.Helper()
 	dir := envoytest.Dir(t)
 	s := &scripted{
 		TB: t, dir: dir, address: fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t)), upstream: record(t),
@@ -80,7 +88,7 @@ func startScripted(t testing.TB, change tamper, servers ...*registry.Server) *sc
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.envoy = envoytest.Start(t, bootstrap, envoytest.WithDir(dir), envoytest.WithLogLevel("warning"))
+	s.envoy = envoytest.Start(t, bootstrap, envoytest.WithDir(dir), envoytest.WithLogLevel("warning"), envoytest.WithConcurrency(workers))
 	s.eventually("the gateway serves", func() bool { return s.do("GET", "/healthz").status == http.StatusOK })
 	return s
 }
