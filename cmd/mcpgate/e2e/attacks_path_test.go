@@ -98,9 +98,7 @@ func (f pathForm) verdict() verdict {
 }
 
 func pathRows() []row {
-	// The buffer waits for the end of what is no body, until request_timeout.
-	// First, since it takes that long.
-	rows := []row{{name: "F13: CONNECT to a server", http1: request1("CONNECT", "a:443"), want: unasked(408)}}
+	var rows []row
 	for _, f := range pathForms() {
 		rows = append(rows, row{name: "E1 §4, E2 §5: " + f.name, http1: post1(f.target), body: goodCall, want: f.verdict()})
 	}
@@ -168,4 +166,16 @@ func pathRows2() []row {
 		row{name: "E2 §5: CONNECT", http2: connect, want: unasked(404)},
 		row{name: "E2 §5: extended CONNECT", http2: extended, want: unasked(0)},
 	)
+}
+
+// slowRows are requests that never end, F17: they are held for a bounded time,
+// and nobody is asked. They are sent first, since they take that long.
+func slowRows() []row {
+	short := post1("/a/mcp", "-Content-Length", "Content-Length: 500")
+	return []row{
+		{name: "F17: header without an end", http1: "POST /a/mcp HTTP/1.1\r\nHost: gw.test\r\nX-Case: {case}\r\n", want: unasked(408)},
+		{name: "F17: body without an end", http1: short, body: goodCall, want: unasked(408)},
+		// To the buffer a tunnel is a body without an end.
+		{name: "F13: CONNECT to a server", http1: request1("CONNECT", "a:443"), want: unasked(408)},
+	}
 }

@@ -83,7 +83,7 @@ func startTable(t testing.TB) *table {
 		"extAuthz: {timeout: 3s}\n")
 	up := record(t)
 	g.apply(fmt.Sprintf(tableDocuments, up.url(""), secret))
-	return &table{gateway: g, upstream: up, audit: audit, slots: make(chan struct{}, 8)}
+	return &table{gateway: g, upstream: up, audit: audit, slots: make(chan struct{}, 16)}
 }
 
 // verdict is what must become of a request.
@@ -424,6 +424,24 @@ func TestRawRequests(t *testing.T) {
 	late := g.send(lateRow(g), "late")
 
 	want := map[string]int{}
+	sendAll := func(section string, rows []row) []*sending {
+		sent := make([]*sending, len(rows))
+		for i, r := range rows {
+			sent[i] = g.send(r, fmt.Sprintf("%s-%d", section, i))
+			if r.want.upstream != "" {
+				want[sent[i].id] = 1
+			}
+		}
+		return sent
+	}
+	checkAll := func(section string, sent []*sending) {
+		t.Run(section, func(t *testing.T) {
+			for _, s := range sent {
+				t.Run(s.name, func(t *testing.T) { g.check(t, s) })
+			}
+		})
+	}
+	slow := sendAll("slow", slowRows())
 	for _, s := range []struct {
 		name string
 		rows []row
@@ -438,19 +456,9 @@ func TestRawRequests(t *testing.T) {
 		{"token", tokenRows(g)},
 		{"cors", corsRows(g)},
 	} {
-		sent := make([]*sending, len(s.rows))
-		for i, r := range s.rows {
-			sent[i] = g.send(r, fmt.Sprintf("%s-%d", s.name, i))
-			if r.want.upstream != "" {
-				want[sent[i].id] = 1
-			}
-		}
-		t.Run(s.name, func(t *testing.T) {
-			for _, s := range sent {
-				t.Run(s.name, func(t *testing.T) { g.check(t, s) })
-			}
-		})
+		checkAll(s.name, sendAll(s.name, s.rows))
 	}
+	checkAll("slow", slow)
 	t.Run("F5: no decision within the timeout", func(t *testing.T) { g.check(t, late) })
 	g.checkNoOthers(t, want)
 }
