@@ -1,5 +1,5 @@
 # The gateway and the sample servers, as static binaries on an empty image.
-FROM golang:1.26 AS build
+FROM golang:1.26.10 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
