@@ -103,6 +103,8 @@ func TestLoadServesCurrentGenerationsOnly(t *testing.T) {
 		s := mustNew(t)
 		mustLoad(t, s, 5, mcp("a", 5, 5, "/mcp"))
 		wantTargets(t, s, "a", "s-a@5")
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		if _, ok := s.catalog.due(); ok {
 			t.Error("a grace time has begun")
 		}
