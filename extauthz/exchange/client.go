@@ -22,8 +22,10 @@ const (
 	maxFlights = 256
 	// maxWaiting bounds the checks that wait for one.
 	maxWaiting = 4096
-	// reserve is the part of a check's time that is left for its answer.
-	reserve = 50 * time.Millisecond
+	// reservePart is the part of a check's time that is left for its answer: a
+	// tenth, and at least minReserve.
+	reservePart = 10
+	minReserve  = 50 * time.Millisecond
 	// refusedFor is how long a refusal stands, and failedFor a failure, before
 	// the authorization server is asked again.
 	refusedFor = 5 * time.Second
@@ -176,7 +178,7 @@ func (r result) asError() error {
 // withReserve ends a little before ctx does.
 func withReserve(ctx context.Context) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok {
-		return context.WithDeadline(ctx, deadline.Add(-reserve))
+		return context.WithDeadline(ctx, deadline.Add(-max(minReserve, time.Until(deadline)/reservePart)))
 	}
 	return context.WithCancel(ctx)
 }

@@ -44,7 +44,7 @@ func (c *credentials) take() []string {
 // nothing at all.
 func TestTokenExchange(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t, "extAuthz: {timeout: 1s}\n")
 	as, up := newAuthServer(t), &credentials{echo: newEcho("a")}
 	server := func(audience string) string {
 		return serverDoc("weather", serve(t, up)) + fmt.Sprintf("  exchange: {tokenURL: \"%s/token\", clientID: gateway, clientSecret: \"%s\", audience: %s, scopes: [a, b]}\n",

@@ -96,6 +96,10 @@ func prepare(t testing.TB) *gateway {
 // further fields of `gateway`, indented.
 func (g *gateway) configure(extra string) {
 	g.Helper()
+	if !strings.Contains(extra, "extAuthz:") {
+		// A decision that is late is a 503; on a busy machine many are.
+		extra += "extAuthz: {timeout: 3s}\n"
+	}
 	g.write(g.config, fmt.Sprintf("dataDir: %s/data\nexternalURL: %s\ngateway:\n  listen: %s\n%s", g.dir, g.url, g.address, extra))
 }
 

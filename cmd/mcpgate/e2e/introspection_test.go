@@ -132,7 +132,7 @@ func (g *gateway) active(subject string) map[string]any {
 // that is not known. JWTs of another issuer are none of its business.
 func TestOpaqueTokens(t *testing.T) {
 	t.Parallel()
-	g := start(t, "")
+	g := start(t, "extAuthz: {timeout: 1s}\n")
 	as := newAuthServer(t)
 	g.apply(everything + serverDoc("weather", serve(t, newEcho("a"))) + fmt.Sprintf(`---
 kind: Issuer
