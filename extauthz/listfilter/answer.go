@@ -9,7 +9,7 @@ import (
 )
 
 // details marks an ImmediateResponse for the local-reply mapper of the
-// listener, which leaves such a body as it is (facts/envoy-live.md E6 C7).
+// listener, which leaves such a body as it is.
 const details = "mcpgate_filter"
 
 // maxPiece bounds the body bytes of one message to Envoy.

@@ -21,8 +21,8 @@ import (
 	"github.com/mcpgate/mcpgate/envoy/envoytest"
 )
 
-// bootstrap is the layout of facts/envoy-live.md E3 section 8 with the matcher
-// of E6 C9, for an upstream that is reached over HTTP/1.1 and HTTP/2. Verbs:
+// bootstrap has the routes of a server as package xds makes them, for an
+// upstream that is reached over HTTP/1.1 and HTTP/2. Verbs:
 // port of the listener, gRPC socket (twice), port of the upstream (twice).
 const bootstrap = `
 static_resources:

@@ -54,7 +54,7 @@ type Config struct {
 	MaxStreams int
 	// Deadline bounds a held JSON reply from its headers to its end, and every
 	// single step that does not wait for the upstream: Envoy has no timeout of
-	// its own for FULL_DUPLEX_STREAMED (facts/envoy-live.md E3 finding 9).
+	// its own for FULL_DUPLEX_STREAMED.
 	Deadline time.Duration
 }
 
