@@ -95,7 +95,7 @@ docs-check: ## Fail when a document names a test or a file that is not there.
 	@.ci/docs-check
 
 .PHONY: bench
-bench: envoy ## Measure the numbers of docs/performance.md, in about ten minutes.
+bench: envoy ## Measure the numbers of docs/performance.md, in about eight minutes.
 	.ci/bench
 
 .PHONY: fuzz
