@@ -30,7 +30,7 @@ func newBootstrapCommand(g *globals) *cobra.Command {
 
 The addresses are those of the configuration, unless flags give the ones under
 which the other machine or container reaches them. Start Envoy with
-  envoy -c FILE --reject-unknown-dynamic-fields --drain-time-s 3600 --drain-strategy immediate`,
+  envoy -c FILE --reject-unknown-dynamic-fields --disable-hot-restart --drain-time-s 3600 --drain-strategy immediate`,
 		Example: `  mcpgate bootstrap > envoy.yaml
   mcpgate bootstrap --xds 10.0.0.5:18000 --ext-authz 10.0.0.5:18001 --web 10.0.0.5:18002 --ca-file /etc/mcpgate/ca.pem --cert-file /etc/mcpgate/envoy.pem --key-file /etc/mcpgate/envoy.key`,
 		Args: cobra.NoArgs,
