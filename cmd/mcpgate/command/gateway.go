@@ -77,7 +77,7 @@ func newGateway(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *ga
 	if g.ads, err = ads.New(ads.Config{XDS: xdsConfig(cfg), Log: log}); err != nil {
 		return nil, err
 	}
-	if g.store, err = boltstore.Open(cfg.Store.Bolt.Path, boltstore.Options{}); err != nil {
+	if g.store, err = boltstore.Open(cfg.Store.Bolt.Path, boltstore.Options{Log: log}); err != nil {
 		return nil, err
 	}
 	g.tasks = task.New(task.Config{

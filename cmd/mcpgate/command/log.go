@@ -5,8 +5,6 @@ import (
 	"log/slog"
 
 	"github.com/mcpgate/mcpgate/cmd/mcpgate/config"
-	"github.com/mcpgate/mcpgate/extauthz/secret"
-	"github.com/mcpgate/mcpgate/registry"
 )
 
 // newLogger returns the program's logger. The configuration is valid.
@@ -20,8 +18,4 @@ func newLogger(c config.Log, w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, opt))
 	}
 	return slog.New(slog.NewTextHandler(w, opt))
-}
-
-func resolveSecret(ref registry.SecretRef) (string, error) {
-	return secret.New(secret.Options{}).Resolve(ref)
 }

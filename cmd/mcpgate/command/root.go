@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mcpgate/mcpgate/cmd/mcpgate/config"
+	"github.com/mcpgate/mcpgate/extauthz/secret"
 	"github.com/mcpgate/mcpgate/registry"
 	"github.com/mcpgate/mcpgate/registry/api"
 )
@@ -151,7 +152,7 @@ func (g *globals) client() (*api.Client, error) {
 		return nil, err
 	}
 	if !strings.HasPrefix(address, "unix:") && err == nil && c.Admin.Token != "" {
-		if token, err = resolveSecret(c.Admin.Token); err != nil {
+		if token, err = secret.New(secret.Options{}).Resolve(c.Admin.Token); err != nil {
 			return nil, fmt.Errorf("admin.token: %w", err)
 		}
 	}

@@ -277,7 +277,7 @@ func (p *program) newAdminServer() (*http.Server, error) {
 	if socketPath(p.cfg.Admin.Listen) != "" {
 		return server, nil
 	}
-	adminToken, err := resolveSecret(p.cfg.Admin.Token)
+	adminToken, err := p.secrets.Resolve(p.cfg.Admin.Token)
 	if err != nil {
 		return nil, fmt.Errorf("admin.token: %w", err)
 	}
