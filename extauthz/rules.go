@@ -22,13 +22,8 @@ const (
 	RuleVerb Rule = "verb"
 	// RuleVerbModern: GET or DELETE in an era that has only POST.
 	RuleVerbModern Rule = "verb-modern"
-	// RuleHost: a Host that the gateway does not answer to.
-	RuleHost Rule = "host"
 	// RuleOrigin: a browser's Origin that is not allowed, or more than one.
 	RuleOrigin Rule = "origin"
-	// RuleHeader: a header that cannot be read as it stands: a name or value
-	// that is not valid, or too many.
-	RuleHeader Rule = "header"
 	// RuleHeaderDuplicate: a header that decides something is there twice.
 	RuleHeaderDuplicate Rule = "header-duplicate"
 	// RuleContentType: not exactly one application/json in UTF-8.
@@ -37,12 +32,8 @@ const (
 	RuleContentEncoding Rule = "content-encoding"
 	// RulePartialBody: Envoy did not hand over the whole body.
 	RulePartialBody Rule = "partial-body"
-	// RuleBodyTooLarge: the body is above the limit.
-	RuleBodyTooLarge Rule = "body-too-large"
 	// RuleUnexpectedBody: a body on a GET or DELETE.
 	RuleUnexpectedBody Rule = "unexpected-body"
-	// RuleUpgrade: a request to change the protocol of the connection.
-	RuleUpgrade Rule = "upgrade"
 )
 
 // The rules of the access token.
