@@ -213,6 +213,36 @@ func TestReplies(t *testing.T) {
 	}
 }
 
+// TestRefusalsNameTheirRule are the rules that are about more than the body:
+// each refuses, and is counted under its own id.
+func TestRefusalsNameTheirRule(t *testing.T) {
+	t.Parallel()
+	initialize := about("inspect=session", "method=initialize")
+	for rule, in := range map[string]messages{
+		"reply-no-decision":      {start(nil, false, ok, asJSON), last(listed)},
+		"reply-server-gone":      {start(about("route=inspect:weather@2"), false, ok, asJSON), last(listed)},
+		"reply-protocol":         {start(about(), false, ok, asJSON), start(about(), false, ok, asJSON)},
+		"reply-status":           {start(about(), true, ":status= 307")},
+		"reply-content-type":     {start(about(), false, ok, "content-type= text/html"), last(listed)},
+		"reply-content-encoding": {start(about(), false, ok, asJSON, "content-encoding= gzip"), last("x")},
+		"reply-session-id":       {start(initialize, false, ok, asJSON, "mcp-session-id= unwrappable"), last("{}")},
+		"reply-internal":         {start(initialize, false, ok, asJSON, "mcp-session-id= panics"), last("{}")},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, Config{})
+			treat(t, s, in...)
+			m := s.Metrics()
+			if diff := cmp.Diff(map[string]uint64{rule: 1}, m.Refused); diff != "" {
+				t.Errorf("refused (-want +got)\n%s", diff)
+			}
+			if m.Unchanged+m.Changed+m.Aborted != 0 {
+				t.Errorf("a refused reply is counted as one that passed: %+v", m)
+			}
+		})
+	}
+}
+
 func replaced(body string) answered {
 	return answered{headers: true, removed: true, contentType: "application/json", body: body, ended: true}
 }
