@@ -36,12 +36,7 @@ func newAdminClient(address string) adminClient {
 
 // get returns the body of a 200.
 func (c adminClient) get(ctx context.Context, path string) (string, error) {
-	return c.do(ctx, http.MethodGet, path)
-}
-
-// do returns the body of a 200.
-func (c adminClient) do(ctx context.Context, method, path string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
 	if err != nil {
 		return "", err
 	}
@@ -54,7 +49,7 @@ func (c adminClient) do(ctx context.Context, method, path string) (string, error
 		err = cerr
 	}
 	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("envoy admin %s %s: %s", method, path, res.Status)
+		err = fmt.Errorf("envoy admin %s: %s", path, res.Status)
 	}
 	return string(body), err
 }
@@ -66,19 +61,6 @@ func (e *Envoy) Get(path string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), Deadline)
 	defer cancel()
 	body, err := e.admin.get(ctx, path)
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	return body
-}
-
-// Post returns the answer of the admin endpoint to a POST, such as
-// "/drain_listeners".
-func (e *Envoy) Post(path string) string {
-	e.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), Deadline)
-	defer cancel()
-	body, err := e.admin.do(ctx, http.MethodPost, path)
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -51,7 +51,6 @@ type options struct {
 	dir         string
 	concurrency int
 	logLevel    string
-	args        []string
 }
 
 // WithDir makes dir the working directory. Socket paths are short of about 100
@@ -63,11 +62,6 @@ func WithConcurrency(n int) Option { return func(o *options) { o.concurrency = n
 
 // WithLogLevel sets the log level; the default is info.
 func WithLogLevel(level string) Option { return func(o *options) { o.logLevel = level } }
-
-// WithArgs adds arguments.
-func WithArgs(args ...string) Option {
-	return func(o *options) { o.args = append(o.args, args...) }
-}
 
 // Dir is a new directory with a short path, removed when the test ends.
 func Dir(t testing.TB) string {
@@ -115,13 +109,13 @@ func Start(t testing.TB, bootstrap []byte, opts ...Option) *Envoy {
 	}
 
 	e := &Envoy{Dir: o.dir, t: t, admin: newAdminClient(address), log: &logBuffer{}, done: make(chan struct{})}
-	args := append([]string{
+	args := []string{
 		"-c", path, "--reject-unknown-dynamic-fields", "--disable-hot-restart",
 		"--drain-time-s", "3600", "--drain-strategy", "immediate",
 		"--concurrency", strconv.Itoa(o.concurrency), "-l", o.logLevel,
 		// At info level the main component lists every extension at start.
 		"--component-log-level", "main:warning",
-	}, o.args...)
+	}
 	// Not the test's context: that ends before the cleanups run.
 	e.cmd = exec.Command(Binary(t).Path, args...) //nolint:noctx // the binary under test, stopped by the cleanup
 	e.cmd.Dir = o.dir
@@ -199,14 +193,6 @@ func (e *Envoy) Pid() int { return e.cmd.Process.Pid }
 // Done is closed when the process has ended.
 func (e *Envoy) Done() <-chan struct{} { return e.done }
 
-// Signal sends a signal to the process.
-func (e *Envoy) Signal(sig os.Signal) {
-	e.t.Helper()
-	if err := e.cmd.Process.Signal(sig); err != nil {
-		e.t.Fatalf("signal envoy: %v", err)
-	}
-}
-
 // Stop ends the process and waits for it. It may be called more than once.
 func (e *Envoy) Stop() {
 	select {
@@ -225,9 +211,6 @@ func (e *Envoy) Stop() {
 		<-e.done
 	}
 }
-
-// Log is what Envoy has written so far.
-func (e *Envoy) Log() string { return e.log.String() }
 
 // poll calls ok until it returns true. It fails the test when the deadline
 // passes or the process ends.
