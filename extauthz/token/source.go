@@ -103,7 +103,9 @@ func newSource(r *registry.Issuer, v *Verifier, last *publication) *source {
 	if last != nil {
 		s.published.Store(last)
 	}
-	s.work.Go(s.run)
+	// Begun here, so that whoever asks first joins it: a start is one fetch.
+	first := s.renew()
+	s.work.Go(func() { s.run(first) })
 	return s
 }
 
@@ -296,42 +298,38 @@ func (s *source) fetch(now time.Time) (keys *keySet, err error) {
 	return keys, nil
 }
 
-// run refreshes the keys until the source is stopped.
-func (s *source) run() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
+// run refreshes the keys until the source is stopped. f is the first fetch,
+// which newSource began.
+func (s *source) run(f *fetch) {
+	for f != nil {
 		select {
 		case <-s.ctx.Done():
 			return
+		case <-f.done:
+		}
+		timer := time.NewTimer(s.next())
+		select {
+		case <-s.ctx.Done():
+			timer.Stop()
+			return
 		case <-timer.C:
 		}
-		if !s.renew() {
-			return
-		}
-		timer.Reset(s.next())
+		f = s.renew()
 	}
 }
 
-// renew fetches the keys, or waits for who is fetching them. It reports false
-// when the source is stopped.
-func (s *source) renew() bool {
+// renew begins a fetch, or joins the one in flight. It returns nil when the
+// source is stopped.
+func (s *source) renew() *fetch {
 	s.mu.Lock()
-	if s.stopped {
-		s.mu.Unlock()
-		return false
+	defer s.mu.Unlock()
+	switch {
+	case s.stopped:
+		return nil
+	case s.inflight != nil:
+		return s.inflight
 	}
-	f := s.inflight
-	if f == nil {
-		f = s.begin(s.now())
-	}
-	s.mu.Unlock()
-	select {
-	case <-s.ctx.Done():
-		return false
-	case <-f.done:
-		return true
-	}
+	return s.begin(s.now())
 }
 
 // next is the time to the next refresh: shortened by up to a tenth so that many
