@@ -281,7 +281,7 @@ func TestConcurrentUse(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
-			f.SetIssuer(corp(func(r *registry.Issuer) { r.Audiences = []string{fmt.Sprint(i % 2)} }))
+			f.SetIssuer(corp(func(r *registry.Issuer) { r.Audiences = []string{fmt.Sprint(i % 2)} })) //nolint:contextcheck // a fetch is for all who wait, and outlives one of them
 			f.Status()
 		}
 	})
